@@ -1,0 +1,10 @@
+//! The API of Kubernetes v1.37 as data, and what is derived from it.
+//!
+//! [`Value`] is the one type of an object in flight. Everything else here is either the table (kinds, fields,
+//! resources) or a function of a value and the table: codecs, canonical form, merges, columns, discovery.
+//!
+//! Deliberately absent: storage, HTTP.
+
+pub mod value;
+
+pub use value::{Map, Value};
