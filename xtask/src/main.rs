@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask tidy | lines | schema`.
 
+mod schema;
 mod tidy;
 
 use std::path::Path;
@@ -14,8 +15,14 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("tidy") => tidy::run(root),
         Some("lines") => tidy::lines(root),
+        Some("schema") => {
+            if let Err(error) = schema::run(&arguments[1..]) {
+                eprintln!("xtask: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
         _ => {
-            eprintln!("usage: cargo xtask tidy | lines");
+            eprintln!("usage: cargo xtask tidy | lines | schema [DIR]");
             return ExitCode::FAILURE;
         }
     }

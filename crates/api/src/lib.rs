@@ -5,6 +5,8 @@
 //!
 //! Deliberately absent: storage, HTTP.
 
+pub mod resources;
+pub mod schema;
 pub mod value;
 
 pub use value::{Map, Value};

@@ -6,6 +6,16 @@
 
 use compact_str::CompactString;
 
+mod convert;
+mod literal;
+mod map;
+mod meta;
+mod view;
+
+pub use map::Map;
+pub use meta::{Meta, OwnerRef};
+pub use view::ViewError;
+
 /// A field name or a map key; field names fit inside without an allocation.
 pub type Key = CompactString;
 
@@ -22,134 +32,6 @@ pub enum Value {
     Map(Map),
     /// JSON text that Go keeps as it came (RawExtension, apiextensions' JSON): compact, keys in their order.
     Raw(Box<str>),
-}
-
-/// An object or a map. Keeps the order of insertion; the canonical form brings it into Go's.
-#[derive(Clone, Debug, Default)]
-pub struct Map {
-    entries: Vec<(Key, Value)>,
-}
-
-impl PartialEq for Map {
-    /// Order does not count.
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(k, v)| other.get(k) == Some(v))
-    }
-}
-
-impl Map {
-    pub const fn new() -> Self {
-        Self { entries: Vec::new() }
-    }
-
-    pub fn with_capacity(n: usize) -> Self {
-        Self { entries: Vec::with_capacity(n) }
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
-    }
-
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v)
-    }
-
-    pub fn contains_key(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    /// Sets `key`, in its old place if it was there; the old value.
-    pub fn insert(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> Option<Value> {
-        let (key, value) = (key.into(), value.into());
-        match self.get_mut(&key) {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                self.entries.push((key, value));
-                None
-            }
-        }
-    }
-
-    /// Adds an entry whose key is known to be absent.
-    pub fn push(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
-        self.entries.push((key.into(), value.into()));
-    }
-
-    pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let at = self.entries.iter().position(|(k, _)| k == key)?;
-        Some(self.entries.remove(at).1)
-    }
-
-    /// The value of `key`, set to `default()` first if absent.
-    pub fn or_insert_with(&mut self, key: &str, default: impl FnOnce() -> Value) -> &mut Value {
-        let at = match self.entries.iter().position(|(k, _)| k == key) {
-            Some(at) => at,
-            None => {
-                self.entries.push((key.into(), default()));
-                self.entries.len() - 1
-            }
-        };
-        &mut self.entries[at].1
-    }
-
-    /// The map under `key`; what is absent or no map becomes an empty map first.
-    pub fn map_mut(&mut self, key: &str) -> &mut Map {
-        let value = self.or_insert_with(key, || Value::Map(Map::new()));
-        value.as_map_or_make()
-    }
-
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Value)> + ExactSizeIterator {
-        self.entries.iter().map(|(k, v)| (k, v))
-    }
-
-    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&Key, &mut Value)> + ExactSizeIterator {
-        self.entries.iter_mut().map(|(k, v)| (&*k, v))
-    }
-
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.entries.iter().map(|(k, _)| k)
-    }
-
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.entries.iter().map(|(_, v)| v)
-    }
-
-    pub fn retain(&mut self, mut keep: impl FnMut(&Key, &mut Value) -> bool) {
-        self.entries.retain_mut(|(k, v)| keep(k, v));
-    }
-
-    /// By bytes of the key, as Go writes maps.
-    pub fn sort_keys(&mut self) {
-        self.entries.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-    }
-
-    /// By any order, such as that of a struct's fields.
-    pub fn sort_by_key<K: Ord>(&mut self, mut rank: impl FnMut(&Key) -> K) {
-        self.entries.sort_by_key(|(k, _)| rank(k));
-    }
-}
-
-impl FromIterator<(Key, Value)> for Map {
-    fn from_iter<I: IntoIterator<Item = (Key, Value)>>(iter: I) -> Self {
-        Self { entries: iter.into_iter().collect() }
-    }
-}
-
-impl IntoIterator for Map {
-    type Item = (Key, Value);
-    type IntoIter = std::vec::IntoIter<(Key, Value)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
-    }
 }
 
 impl Value {
@@ -264,10 +146,35 @@ from! {
     i32 => |v| Value::Int(v.into()),
     u32 => |v| Value::Int(v.into()),
     u16 => |v| Value::Int(v.into()),
+    usize => |v| Value::Int(i64::try_from(v).unwrap_or(i64::MAX)),
     f64 => |v| Value::Float(v),
     &str => |v| Value::String(v.into()),
     String => |v| Value::String(v.into()),
     CompactString => |v| Value::String(v),
     Vec<Value> => |v| Value::List(v),
     Map => |v| Value::Map(v),
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<Vec<&str>> for Value {
+    fn from(list: Vec<&str>) -> Self {
+        Self::List(list.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<Vec<String>> for Value {
+    fn from(list: Vec<String>) -> Self {
+        Self::List(list.into_iter().map(Into::into).collect())
+    }
+}
+
+impl FromIterator<Value> for Value {
+    fn from_iter<I: IntoIterator<Item = Value>>(iter: I) -> Self {
+        Self::List(iter.into_iter().collect())
+    }
 }
