@@ -5,10 +5,12 @@
 //! Deliberately absent of etcd's surface: nested transactions, sort orders other than ascending by
 //! key, authentication, clustering, leases attached to more than keys.
 
+pub mod embedded;
 mod error;
 mod store;
 mod watch;
 
+pub use embedded::Embedded;
 pub use error::{Error, Result};
 pub use store::*;
 pub use watch::{Event, EventFilter, EventType, ProgressHandle, Watch, WatchRequest, WatchResponse};
