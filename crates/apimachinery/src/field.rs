@@ -159,7 +159,8 @@ impl Error {
     /// `supported` in the order in which the message lists them; upstream sorts.
     pub fn not_supported(field: &Path, value: &(impl Shown + ?Sized), supported: &[&str]) -> Self {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        let detail = if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
+        let detail =
+            if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
         Self::new(ErrorType::NotSupported, field, Some(value.shown()), detail)
     }
 
@@ -169,7 +170,12 @@ impl Error {
     }
 
     pub fn too_many(field: &Path, actual: usize, max: usize) -> Self {
-        Self::new(ErrorType::TooMany, field, Some(actual.to_string()), format!("must have at most {max} items"))
+        Self::new(
+            ErrorType::TooMany,
+            field,
+            Some(actual.to_string()),
+            format!("must have at most {max} items"),
+        )
     }
 
     pub fn internal(field: &Path, detail: impl Into<String>) -> Self {

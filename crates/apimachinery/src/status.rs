@@ -100,7 +100,12 @@ impl fmt::Display for Status {
 impl std::error::Error for Status {}
 
 fn of_resource(resource: &GroupResource, name: &str) -> Details {
-    Details { name: name.into(), group: resource.group.to_string(), kind: resource.resource.to_string(), ..Details::default() }
+    Details {
+        name: name.into(),
+        group: resource.group.to_string(),
+        kind: resource.resource.to_string(),
+        ..Details::default()
+    }
 }
 
 impl Status {
@@ -131,8 +136,12 @@ impl Status {
     }
 
     pub fn conflict(resource: &GroupResource, name: &str, why: impl fmt::Display) -> Self {
-        Self::new(409, Reason::Conflict, format!("Operation cannot be fulfilled on {resource} {name:?}: {why}"))
-            .with_details(of_resource(resource, name))
+        Self::new(
+            409,
+            Reason::Conflict,
+            format!("Operation cannot be fulfilled on {resource} {name:?}: {why}"),
+        )
+        .with_details(of_resource(resource, name))
     }
 
     /// The conflict of an update whose resourceVersion is not the present one.
@@ -174,8 +183,11 @@ impl Status {
             .iter()
             .map(|e| Cause { reason: e.kind.reason().into(), message: e.body(), field: e.field.to_string() })
             .collect();
-        let message =
-            if errors.is_empty() { format!("{kind} {name:?} is invalid") } else { format!("{kind} {name:?} is invalid: {list}") };
+        let message = if errors.is_empty() {
+            format!("{kind} {name:?} is invalid")
+        } else {
+            format!("{kind} {name:?} is invalid: {list}")
+        };
         Self::new(422, Reason::Invalid, message).with_details(Details {
             name: name.into(),
             group: kind.group.to_string(),
@@ -195,8 +207,12 @@ impl Status {
     }
 
     pub fn method_not_allowed(resource: &GroupResource, action: &str) -> Self {
-        Self::new(405, Reason::MethodNotAllowed, format!("{action} is not supported on resources of kind {:?}", resource.to_string()))
-            .with_details(of_resource(resource, ""))
+        Self::new(
+            405,
+            Reason::MethodNotAllowed,
+            format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
+        )
+        .with_details(of_resource(resource, ""))
     }
 
     pub fn not_acceptable(why: impl Into<String>) -> Self {
@@ -212,18 +228,22 @@ impl Status {
     }
 
     pub fn internal(why: impl fmt::Display) -> Self {
-        Self::new(500, Reason::InternalError, format!("Internal error occurred: {why}")).with_details(Details {
-            causes: vec![Cause { message: why.to_string(), ..Cause::default() }],
-            ..Details::default()
-        })
+        Self::new(500, Reason::InternalError, format!("Internal error occurred: {why}")).with_details(
+            Details {
+                causes: vec![Cause { message: why.to_string(), ..Cause::default() }],
+                ..Details::default()
+            },
+        )
     }
 
     pub fn timeout(why: impl Into<String>, retry_after_seconds: i32) -> Self {
-        Self::new(504, Reason::Timeout, why).with_details(Details { retry_after_seconds, ..Details::default() })
+        Self::new(504, Reason::Timeout, why)
+            .with_details(Details { retry_after_seconds, ..Details::default() })
     }
 
     pub fn too_many_requests(why: impl Into<String>, retry_after_seconds: i32) -> Self {
-        Self::new(429, Reason::TooManyRequests, why).with_details(Details { retry_after_seconds, ..Details::default() })
+        Self::new(429, Reason::TooManyRequests, why)
+            .with_details(Details { retry_after_seconds, ..Details::default() })
     }
 
     pub fn unavailable(why: impl Into<String>) -> Self {
