@@ -1,0 +1,3 @@
+//! Calls out of the API server: admission and conversion webhooks.
+
+pub mod json;
