@@ -1,1 +1,15 @@
-//! kubelet
+//! The kubelet: runs the pods of one node on a container runtime and tells the API server how they are.
+//!
+//! No state is global and no path is fixed: several kubelets may run in one process. Deliberately absent for
+//! now: device, CPU and memory managers, volume plugins of storage systems, image and log garbage collection.
+
+pub mod config;
+pub mod environment;
+pub mod events;
+pub mod network;
+pub mod objects;
+pub mod options;
+pub mod paths;
+pub mod pod;
+pub mod quantity;
+pub mod runtime;
