@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: storage, HTTP.
 
+pub mod merge;
 pub mod resources;
 pub mod schema;
 pub mod value;
