@@ -1,0 +1,92 @@
+//! Names outside the cluster: asked of the servers in a resolv.conf, in their order, over UDP and, for an answer that
+//! was cut, TCP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// What one server gets to answer in.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The servers that are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Forwarder {
+    servers: Vec<SocketAddr>,
+}
+
+impl Forwarder {
+    /// The `nameserver` lines of a file, less `not`. Without a file nobody is asked.
+    pub fn from_file(path: Option<&Path>, not: &[IpAddr]) -> Self {
+        let text = path.and_then(|p| std::fs::read_to_string(p).ok()).unwrap_or_default();
+        Self { servers: servers(&text, not) }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// The first answer to a query; None when every server is silent. `whole`: over TCP at once.
+    pub async fn ask(&self, query: &[u8], whole: bool) -> Option<Vec<u8>> {
+        for server in &self.servers {
+            let found = if whole { by_tcp(*server, query).await } else { by_udp(*server, query).await };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+fn servers(text: &str, not: &[IpAddr]) -> Vec<SocketAddr> {
+    let addresses = text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    // A loopback address is the host's, which a node's network does not reach.
+    addresses.filter(|a| !a.is_loopback() && !not.contains(a)).map(|a| SocketAddr::new(a, 53)).collect()
+}
+
+async fn by_udp(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
+    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).await.ok()?;
+    socket.connect(server).await.ok()?;
+    socket.send(query).await.ok()?;
+    let answered = async {
+        let mut buffer = vec![0u8; 4096];
+        loop {
+            let length = socket.recv(&mut buffer).await.ok()?;
+            // An answer to another question is somebody else's or a forgery.
+            if length >= 12 && buffer[..2] == query[..2] {
+                buffer.truncate(length);
+                return Some(buffer);
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.ok().flatten()
+}
+
+async fn by_tcp(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(server).await.ok()?;
+        stream.write_u16(u16::try_from(query.len()).ok()?).await.ok()?;
+        stream.write_all(query).await.ok()?;
+        let length = stream.read_u16().await.ok()?;
+        let mut buffer = vec![0u8; usize::from(length)];
+        stream.read_exact(&mut buffer).await.ok()?;
+        Some(buffer)
+    };
+    timeout(PATIENCE, exchange).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_and_loopback_servers_are_not_asked() {
+        let text = "search a\nnameserver 127.0.0.53\nnameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver bad\n";
+        let found = servers(text, &["10.96.0.10".parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))]);
+        assert_eq!(found, [SocketAddr::from(([192, 0, 2, 1], 53))]);
+    }
+}
