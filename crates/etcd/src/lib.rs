@@ -5,11 +5,14 @@
 //! Deliberately absent of etcd's surface: nested transactions, sort orders other than ascending by
 //! key, authentication, clustering, leases attached to more than keys.
 
+pub mod client;
 pub mod embedded;
 mod error;
+mod proto;
 mod store;
 mod watch;
 
+pub use client::{Client, ClientConfig};
 pub use embedded::Embedded;
 pub use error::{Error, Result};
 pub use store::*;

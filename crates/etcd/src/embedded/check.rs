@@ -86,11 +86,8 @@ mod tests {
 
     #[test]
     fn shapes() {
-        let delete = Op::DeleteRange(DeleteRangeRequest {
-            key: "a".into(),
-            range_end: "c".into(),
-            prev_kv: false,
-        });
+        let delete =
+            Op::DeleteRange(DeleteRangeRequest { key: "a".into(), range_end: "c".into(), prev_kv: false });
         for (txn, wanted) in [
             (branch(vec![put("a"), put("b")]), Ok(())),
             (branch(vec![put("a"), put("a")]), Err(Error::DuplicateKey)),

@@ -123,10 +123,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = Directory::open(dir.path()).unwrap();
         let path = dir.path().join("lock");
-        assert_eq!(
-            Directory::open(dir.path()).unwrap_err(),
-            Error::Locked { path, pid: std::process::id() }
-        );
+        assert_eq!(Directory::open(dir.path()).unwrap_err(), Error::Locked { path, pid: std::process::id() });
         drop(first);
         Directory::open(dir.path()).unwrap();
     }

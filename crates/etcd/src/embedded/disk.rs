@@ -167,11 +167,7 @@ impl Disk {
         let marker = Marker { durable, sum: batch.sum.finalize() };
         batch.inner.insert(&self.meta, MARKER, marker.encode());
         let durability = sync.then_some(PersistMode::SyncData);
-        batch
-            .inner
-            .durability(durability)
-            .commit()
-            .map_err(|e| Error::Poisoned { reason: e.to_string() })
+        batch.inner.durability(durability).commit().map_err(|e| Error::Poisoned { reason: e.to_string() })
     }
 
     /// The value written at a revision, and its lease; `None` if it is not there.

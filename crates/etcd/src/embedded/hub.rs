@@ -257,7 +257,11 @@ impl Hub {
     }
 }
 
-fn publish_one(interest: &Interest<Watcher>, change: &Change, load: impl Fn(&Change) -> Loaded) -> Result<()> {
+fn publish_one(
+    interest: &Interest<Watcher>,
+    change: &Change,
+    load: impl Fn(&Change) -> Loaded,
+) -> Result<()> {
     let revision = change.item.rev.main();
     let event = change.event();
     let mut before: Option<Loaded> = None;

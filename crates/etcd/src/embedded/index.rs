@@ -337,9 +337,14 @@ mod tests {
 
     #[test]
     fn intervals_contain_as_etcd_says() {
-        for (key, end, inside, outside) in [("a", "", "a", "b"), ("a", "\0", "z", "A"), ("a", "c", "b", "c")] {
-            let range = KeyRange { key: Bytes::from_static(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) };
-            assert!(range.contains(inside.as_bytes()) && !range.contains(outside.as_bytes()), "{key} {end:?}");
+        for (key, end, inside, outside) in [("a", "", "a", "b"), ("a", "\0", "z", "A"), ("a", "c", "b", "c")]
+        {
+            let range =
+                KeyRange { key: Bytes::from_static(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) };
+            assert!(
+                range.contains(inside.as_bytes()) && !range.contains(outside.as_bytes()),
+                "{key} {end:?}"
+            );
         }
         let empty = KeyRange { key: Bytes::from_static(b"c"), end: Bytes::from_static(b"a") };
         assert_eq!(Index::default().scan(&empty, None, 1, 1, |_, _| ()), None);

@@ -80,7 +80,10 @@ pub fn check(db: &Path) -> Result<Check> {
         if at + 1 < journals.len() {
             // fjall syncs a journal before it begins the next one, so this was whole once.
             let place = format!("{} byte {}", path.display(), scan.whole);
-            return Err(Error::Corrupt { place, what: "journal is damaged, though a later one follows".into() });
+            return Err(Error::Corrupt {
+                place,
+                what: "journal is damaged, though a later one follows".into(),
+            });
         }
         cut(path, scan.whole).map_err(io_error("cut", path))?;
         check.torn = Some(Torn { path: path.clone(), at: scan.whole, tail: bytes[scan.whole..].to_vec() });

@@ -39,7 +39,8 @@ fn progress_handle(engine: Weak<Engine>, hub: &Arc<Hub>, watcher: &Arc<Watcher>)
     let (hub, watcher) = (Arc::downgrade(hub), Arc::downgrade(watcher));
     ProgressHandle::new(move || {
         // Without them the watch has ended, which its stream tells.
-        if let (Some(engine), Some(hub), Some(watcher)) = (engine.upgrade(), hub.upgrade(), watcher.upgrade()) {
+        if let (Some(engine), Some(hub), Some(watcher)) = (engine.upgrade(), hub.upgrade(), watcher.upgrade())
+        {
             hub.request_progress(&watcher, engine.durable());
         }
     })

@@ -3,6 +3,7 @@
 //! `PATH`); where there is none, that half says so and is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod client;
 mod etcd_server;
 mod kv;
 mod lease;

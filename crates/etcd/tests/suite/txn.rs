@@ -119,10 +119,8 @@ pub async fn all_compares(store: SharedStore) {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    let interval = |result| Compare {
-        range_end: "/c".into(),
-        ..Compare::new("/a", result, Value("y".into()))
-    };
+    let interval =
+        |result| Compare { range_end: "/c".into(), ..Compare::new("/a", result, Value("y".into())) };
     for (result, holds) in [(Less, false), (NotEqual, true)] {
         let txn = Txn { compares: vec![interval(result)], ..Txn::default() };
         assert_eq!(store.txn(txn).await.unwrap().succeeded, holds, "{result:?}");

@@ -45,7 +45,10 @@ pub async fn from_now_on_and_from_the_past(store: SharedStore) {
     put(&store, "/a/1", "2").await;
     let deleted = delete(&store, "/a/1").await;
     let mut past = store.watch(WatchRequest::prefix("/a/", one)).await.unwrap();
-    let mut single = store.watch(WatchRequest { key: "/a/1".into(), start_revision: one + 1, ..Default::default() }).await.unwrap();
+    let mut single = store
+        .watch(WatchRequest { key: "/a/1".into(), start_revision: one + 1, ..Default::default() })
+        .await
+        .unwrap();
     put(&store, "/a/2", "3").await;
     assert_eq!(texts(&events(&mut now, 3).await), ["/a/1=2", "-/a/1", "/a/2=3"]);
     let seen = events(&mut past, 4).await;
@@ -65,8 +68,10 @@ pub async fn previous_pairs(store: SharedStore) {
     let live = events(&mut live, 3).await;
     let past = events(&mut past, 4).await;
     assert_eq!(live, past[1..], "history tells what the live watch told");
-    let prev: Vec<_> =
-        past.iter().map(|event| event.prev_kv.as_ref().map(|kv| (kv.value.clone(), kv.mod_revision))).collect();
+    let prev: Vec<_> = past
+        .iter()
+        .map(|event| event.prev_kv.as_ref().map(|kv| (kv.value.clone(), kv.mod_revision)))
+        .collect();
     assert_eq!(prev, [None, Some(("1".into(), one)), Some(("2".into(), one + 1)), None]);
     let without = WatchRequest { prev_kv: false, ..WatchRequest::prefix("/a", one) };
     let mut without = store.watch(without).await.unwrap();

@@ -1,0 +1,13 @@
+//! The etcd v3 API as generated from `proto/`: messages, clients, and the traits of its servers.
+//! Nothing outside `client` knows these types yet.
+#![allow(clippy::all, missing_docs)]
+
+/// Keys and events.
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// Requests, answers, services.
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
