@@ -101,12 +101,16 @@ pub struct ListMeta {
 pub struct Api {
     client: kube::Client,
     user_agent: Arc<str>,
+    bearer: Option<Bearer>,
 }
+
+/// A token that is sent with each request; whoever keeps it fresh swaps it.
+pub type Bearer = Arc<arc_swap::ArcSwapOption<http::HeaderValue>>;
 
 impl Api {
     /// `user_agent` names the component in the server's logs, metrics and managedFields.
     pub fn new(client: kube::Client, user_agent: &str) -> Self {
-        Self { client, user_agent: user_agent.into() }
+        Self { client, user_agent: user_agent.into(), bearer: None }
     }
 
     pub fn client(&self) -> &kube::Client {
@@ -116,7 +120,14 @@ impl Api {
     /// The same connection under another name.
     #[must_use]
     pub fn with_user_agent(&self, user_agent: &str) -> Self {
-        Self { client: self.client.clone(), user_agent: user_agent.into() }
+        Self { client: self.client.clone(), user_agent: user_agent.into(), bearer: self.bearer.clone() }
+    }
+
+    /// Sends this token (an `Authorization` header's value) with each request.
+    #[must_use]
+    pub fn with_bearer(mut self, bearer: Bearer) -> Self {
+        self.bearer = Some(bearer);
+        self
     }
 
     /// Sends a request and gives its answer as it begins, if it is a success.
@@ -126,6 +137,9 @@ impl Api {
             .uri(path)
             .header(header::ACCEPT, accept)
             .header(header::USER_AGENT, &*self.user_agent);
+        if let Some(token) = self.bearer.as_ref().and_then(|b| b.load_full()) {
+            request = request.header(header::AUTHORIZATION, (*token).clone());
+        }
         let body = match body {
             Some((media_type, bytes)) => {
                 request = request.header(header::CONTENT_TYPE, media_type);

@@ -1,1 +1,17 @@
-//! kube-controller-manager
+//! `kube-controller-manager`: the controllers that bring the cluster's objects into the state that they describe.
+//! One folder a controller: `plan` (pure, tested as a table), `mod` (informers, queue, requests).
+//!
+//! Deliberately absent: cloud controllers. Not built yet, and named in a warning when asked for: see [`manager`].
+
+pub mod context;
+mod control;
+pub mod deployment;
+mod identity;
+pub mod informers;
+pub mod manager;
+pub mod options;
+pub mod replicaset;
+pub mod views;
+
+pub use manager::{Error, run};
+pub use options::{DEFAULT_PORT, Options, UNBUILT};

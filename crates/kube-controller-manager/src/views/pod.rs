@@ -1,0 +1,178 @@
+//! Pods and pod templates.
+
+use client::{ObjectMeta, StringMap, Time, view};
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::node::{NodeSelector, Toleration};
+use super::{Condition, condition};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    pub metadata: ObjectMeta,
+    pub spec: PodSpec,
+    pub status: PodStatus,
+}
+
+view!(Pod);
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    pub node_name: CompactString,
+    pub hostname: CompactString,
+    pub subdomain: CompactString,
+    pub host_network: bool,
+    pub termination_grace_period_seconds: Option<i64>,
+    pub tolerations: Vec<Toleration>,
+    pub containers: Vec<Container>,
+    pub init_containers: Vec<Container>,
+    pub affinity: Option<Affinity>,
+    pub resource_claims: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    pub ports: Vec<ContainerPort>,
+    pub restart_policy: CompactString,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    pub name: CompactString,
+    pub container_port: i32,
+    pub protocol: CompactString,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Affinity {
+    pub node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub required: Option<NodeSelector>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    pub phase: CompactString,
+    pub reason: CompactString,
+    pub conditions: Vec<Condition>,
+    #[serde(rename = "podIP")]
+    pub pod_ip: CompactString,
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<PodIp>,
+    pub start_time: Option<Time>,
+    pub container_statuses: Vec<ContainerStatus>,
+    pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct PodIp {
+    pub ip: CompactString,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    pub restart_count: i32,
+}
+
+impl Pod {
+    /// The pod's Ready condition.
+    pub fn ready_condition(&self) -> Option<&Condition> {
+        condition(&self.status.conditions, "Ready")
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready_condition().is_some_and(Condition::is_true)
+    }
+
+    /// Ready for at least `min_ready_seconds`.
+    pub fn is_available(&self, min_ready_seconds: i32, now: Time) -> bool {
+        let Some(ready) = self.ready_condition().filter(|c| c.is_true()) else { return false };
+        let long_enough = |since: Time| since.seconds() + i64::from(min_ready_seconds) <= now.seconds();
+        min_ready_seconds == 0 || ready.last_transition_time.is_some_and(long_enough)
+    }
+
+    /// Succeeded or Failed.
+    pub fn is_terminal(&self) -> bool {
+        matches!(&*self.status.phase, "Succeeded" | "Failed")
+    }
+
+    /// Neither terminal nor being deleted.
+    pub fn is_active(&self) -> bool {
+        !self.is_terminal() && !self.metadata.is_being_deleted()
+    }
+
+    /// The addresses, also of a status that has only `podIP`.
+    pub fn ips(&self) -> impl Iterator<Item = &str> {
+        let single = (self.status.pod_ips.is_empty() && !self.status.pod_ip.is_empty()).then_some(&*self.status.pod_ip);
+        self.status.pod_ips.iter().map(|ip| &*ip.ip).chain(single)
+    }
+}
+
+/// `spec.template` of a workload. Its pod spec is kept as the server's JSON text.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    pub metadata: TemplateMeta,
+    pub spec: RawSpec,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TemplateMeta {
+    #[serde(skip_serializing_if = "StringMap::is_empty")]
+    pub labels: StringMap,
+    #[serde(skip_serializing_if = "StringMap::is_empty")]
+    pub annotations: StringMap,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finalizers: Vec<CompactString>,
+}
+
+/// JSON text that is passed on as it came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RawSpec(pub Box<RawValue>);
+
+impl Default for RawSpec {
+    fn default() -> Self {
+        Self(RawValue::NULL.to_owned())
+    }
+}
+
+impl RawSpec {
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// From a tree; trees always serialise.
+    pub fn from_value(value: &serde_json::Value) -> Self {
+        serde_json::value::to_raw_value(value).map_or_else(|_| Self::default(), Self)
+    }
+}
+
+impl PartialEq for RawSpec {
+    /// Equal as JSON; equal texts, the usual case, are found without parsing.
+    fn eq(&self, other: &Self) -> bool {
+        let parse = |raw: &Self| serde_json::from_str::<serde_json::Value>(raw.text()).ok();
+        self.text() == other.text() || parse(self) == parse(other)
+    }
+}
+
+impl PartialEq for PodTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        self.metadata == other.metadata && self.spec == other.spec
+    }
+}
