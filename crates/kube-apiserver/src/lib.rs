@@ -1,6 +1,11 @@
-//! kube-apiserver
+//! kube-apiserver: what the generic server does not know. A strategy a kind, allocators, bootstrap objects,
+//! authenticators, authorizers, admission, endpoints, custom resources; and putting it all together.
+
+pub mod allocators;
 pub mod authn;
 pub mod authz;
+pub mod strategies;
 pub mod webhook;
+
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,0 +1,8 @@
+//! Small kinds of the core group.
+
+pub mod config;
+pub mod endpoints;
+pub mod event;
+pub mod namespace;
+pub mod node;
+pub mod quota;

@@ -1,0 +1,239 @@
+//! What may change in a pod after it was made: images, tolerations, deadlines, gates; everything else is fixed.
+
+use api::{Map, Value};
+use apimachinery::field::{Error, ErrorList, Path};
+
+use super::super::fields::{self, Fields, map_at};
+use super::super::validation;
+
+const FORBIDDEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
+
+/// The gates of a pod were removed: its condition says so no longer.
+pub fn clear_gated_condition(object: &mut Map, old: &Map) {
+    let gates = |o: &Map| o.sub("spec").map_or(0, |s| s.list("schedulingGates").len());
+    if gates(old) == 0 || gates(object) != 0 {
+        return;
+    }
+    if let Some(list) =
+        object.sub_mut("status").and_then(|s| s.get_mut("conditions")).and_then(Value::as_list_mut)
+    {
+        list.retain(|c| c.str_at(&["reason"]) != "SchedulingGated");
+    }
+}
+
+pub fn validate(object: &Value, old: &Value) -> ErrorList {
+    let mut errors = super::validate::pod(object);
+    let (new_spec, old_spec) = (map_at(object, &["spec"]), map_at(old, &["spec"]));
+    let path = Path::new("spec");
+    for list in ["containers", "initContainers"] {
+        if new_spec.list(list).len() != old_spec.list(list).len() {
+            errors.push(Error::forbidden(&path.child(list), "pod updates may not add or remove containers"));
+            return errors;
+        }
+    }
+    deadline(new_spec, old_spec, &path, &mut errors);
+    gates_shrink(new_spec, old_spec, &path, &mut errors);
+    tolerations_grow(new_spec, old_spec, &path, &mut errors);
+    if rest(new_spec, old_spec) != rest(old_spec, old_spec) {
+        errors.push(Error::forbidden(&path, FORBIDDEN));
+    }
+    errors
+}
+
+/// It may appear or shrink.
+fn deadline(new: &Map, old: &Map, path: &Path, errors: &mut ErrorList) {
+    let at = path.child("activeDeadlineSeconds");
+    match (new.int("activeDeadlineSeconds"), old.int("activeDeadlineSeconds")) {
+        (Some(n), Some(before)) if n > before => {
+            errors.push(Error::invalid(
+                &at,
+                &n,
+                format!("must be less than or equal to previous value {before}"),
+            ));
+        }
+        (None, Some(_)) => errors.push(Error::invalid(
+            &at,
+            &Json(&Value::Null),
+            "must not update from a positive integer to nil value",
+        )),
+        _ => {}
+    }
+}
+
+use validation::Json;
+
+fn gates_shrink(new: &Map, old: &Map, path: &Path, errors: &mut ErrorList) {
+    for gate in new.items("schedulingGates") {
+        let name = gate.text("name");
+        if !old.items("schedulingGates").any(|g| g.text("name") == name) {
+            let why = "only deletion is allowed, but found new scheduling gate '";
+            errors.push(Error::forbidden(&path.child("schedulingGates"), format!("{why}{name}'")));
+        }
+    }
+}
+
+/// Existing tolerations stay, except for how long they tolerate.
+fn tolerations_grow(new: &Map, old: &Map, path: &Path, errors: &mut ErrorList) {
+    let lasting = |t: &Map| {
+        let mut t = t.clone();
+        t.remove("tolerationSeconds");
+        t
+    };
+    let kept = old
+        .items("tolerations")
+        .all(|before| new.items("tolerations").any(|t| lasting(t) == lasting(before)));
+    if !kept {
+        errors.push(Error::forbidden(
+            &path.child("tolerations"),
+            "existing toleration can not be modified except its tolerationSeconds",
+        ));
+    }
+}
+
+/// The spec without what may change. A gated pod may also narrow where it runs.
+fn rest(spec: &Map, old: &Map) -> Map {
+    let mut rest = spec.clone();
+    for name in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        rest.remove(name);
+    }
+    if old.int("terminationGracePeriodSeconds").is_some_and(|n| n < 0)
+        && spec.int("terminationGracePeriodSeconds") == Some(1)
+    {
+        rest.copy_from(old, "terminationGracePeriodSeconds");
+    }
+    if !old.list("schedulingGates").is_empty() {
+        rest.remove("nodeSelector");
+        rest.remove("affinity");
+    }
+    for list in ["containers", "initContainers"] {
+        for c in rest.items_mut(list) {
+            c.remove("image");
+        }
+    }
+    rest.retain(|_, v| !v.is_null());
+    rest
+}
+
+/// A status update may not move the pod to another node, nor bring a finished container back.
+pub fn validate_status(object: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::new("status");
+    let nominated = object.str_at(&["status", "nominatedNodeName"]);
+    if !nominated.is_empty() {
+        for why in super::super::names::dns1123_subdomain(nominated) {
+            errors.push(Error::invalid(&path.child("nominatedNodeName"), nominated, why));
+        }
+    }
+    let restart = object.str_at(&["spec", "restartPolicy"]);
+    if restart != "Always" {
+        container_states(object, old, &path.child("containerStatuses"), restart, &mut errors);
+    }
+    for (i, ip) in map_at(object, &["status"]).items("podIPs").enumerate() {
+        if ip.text("ip").parse::<std::net::IpAddr>().is_err() {
+            let at = path.child("podIPs").index(i).child("ip");
+            errors.push(Error::invalid(
+                &at,
+                ip.text("ip"),
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ));
+        }
+    }
+    errors
+}
+
+fn container_states(object: &Value, old: &Value, path: &Path, restart: &str, errors: &mut ErrorList) {
+    let new_status = map_at(object, &["status"]);
+    for before in map_at(old, &["status"]).items("containerStatuses") {
+        let Some(ended) = before.sub("state").and_then(|s| s.sub("terminated")) else { continue };
+        if restart == "OnFailure" && ended.int("exitCode").unwrap_or(0) != 0 {
+            continue;
+        }
+        if own_restart_rules(object, before.text("name")) {
+            continue;
+        }
+        let now = new_status
+            .items("containerStatuses")
+            .enumerate()
+            .find(|(_, c)| c.text("name") == before.text("name"));
+        if let Some((i, c)) = now
+            && c.sub("state").is_some_and(|s| !s.has("terminated"))
+        {
+            let why = "may not be transitioned to non-terminated state";
+            errors.push(Error::forbidden(&path.index(i).child("state"), why));
+        }
+    }
+}
+
+fn own_restart_rules(object: &Value, container: &str) -> bool {
+    map_at(object, &["spec"])
+        .items("containers")
+        .any(|c| c.text("name") == container && (c.has("restartPolicy") || c.has("restartPolicyRules")))
+}
+
+/// `pods/ephemeralcontainers`: only new ephemeral containers.
+pub fn ephemeral_containers(object: &mut Map, old: &Map) {
+    let added = object.sub("spec").and_then(|s| s.get("ephemeralContainers")).cloned();
+    let labels = object.sub("metadata").cloned();
+    object.copy_from(old, "spec");
+    object.copy_from(old, "status");
+    object.copy_from(old, "metadata");
+    if let (Some(list), Some(spec)) = (added, object.sub_mut("spec")) {
+        spec.insert("ephemeralContainers", list);
+    }
+    if let Some(rv) = labels.and_then(|m| m.get("resourceVersion").cloned()) {
+        object.map_mut("metadata").insert("resourceVersion", rv);
+    }
+    let changed = !object.same(old, "spec");
+    fields::next_generation(object, old, changed);
+}
+
+pub fn validate_ephemeral_containers(object: &Value, old: &Value) -> ErrorList {
+    let mut errors = super::validate::pod(object);
+    let (new, before) = (map_at(object, &["spec"]), map_at(old, &["spec"]));
+    let path = Path::new("spec").child("ephemeralContainers");
+    for container in before.items("ephemeralContainers") {
+        let name = container.text("name");
+        match new.items("ephemeralContainers").find(|c| c.text("name") == name) {
+            Some(now) if now == container => {}
+            Some(_) => errors.push(Error::forbidden(
+                &path,
+                format!("existing ephemeral containers {name:?} may not be changed\n"),
+            )),
+            None => errors.push(Error::forbidden(
+                &path,
+                format!("existing ephemeral containers {name:?} may not be removed\n"),
+            )),
+        }
+    }
+    errors
+}
+
+/// `pods/resize`: only the containers' cpu and memory.
+pub fn resize(object: &mut Map, old: &Map) {
+    let wanted = object.sub("spec").cloned().unwrap_or_default();
+    object.copy_from(old, "spec");
+    object.copy_from(old, "status");
+    object.copy_from(old, "metadata");
+    let spec = object.map_mut("spec");
+    for list in ["containers", "initContainers"] {
+        for c in spec.items_mut(list) {
+            if let Some(w) = wanted.items(list).find(|w| w.text("name") == c.text("name")) {
+                c.copy_from(w, "resources");
+                c.copy_from(w, "resizePolicy");
+            }
+        }
+    }
+    spec.copy_from(&wanted, "resources");
+    let changed = !object.same(old, "spec");
+    fields::next_generation(object, old, changed);
+}
+
+pub fn validate_resize(object: &Value, old: &Value) -> ErrorList {
+    let mut errors = super::validate::pod(object);
+    let class = |o: &Value| super::resources::qos_class(map_at(o, &["spec"]));
+    if class(object) != class(old) {
+        let why = "Pod QOS Class may not change as a result of resizing";
+        errors.push(Error::invalid(&Path::new("spec"), class(object), why));
+    }
+    errors
+}

@@ -1,0 +1,7 @@
+//! Kinds that steer others: access, admission, disruption, scaling, priority, flow control.
+
+pub mod admission;
+pub mod flowcontrol;
+pub mod hpa;
+pub mod pdb;
+pub mod rbac;

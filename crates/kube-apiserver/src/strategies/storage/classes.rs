@@ -1,0 +1,76 @@
+//! StorageClasses and VolumeAttributesClasses.
+
+use api::Value;
+use apimachinery::field::{Error, Path};
+
+use crate::strategies::fields::{Fields, map_at};
+use crate::strategies::kind::{Kind, PLAIN};
+use crate::strategies::{cells, names, validation};
+
+pub const STORAGE_CLASS: Kind = Kind {
+    defaults: |object| {
+        object.default("reclaimPolicy", "Delete");
+        object.default("volumeBindingMode", "Immediate");
+    },
+    validate: |object, errors| {
+        let provisioner = object.str_at(&["provisioner"]);
+        let at = Path::new("provisioner");
+        if provisioner.is_empty() {
+            errors.push(Error::required(&at, ""));
+        } else {
+            let why = names::qualified_name(&provisioner.to_lowercase());
+            errors.extend(why.into_iter().map(|why| Error::invalid(&at, provisioner, why)));
+        }
+        let policy = object.str_at(&["reclaimPolicy"]);
+        validation::one_of(errors, policy, &["Delete", "Retain"], &Path::new("reclaimPolicy"), false);
+        let mode = object.str_at(&["volumeBindingMode"]);
+        validation::one_of(
+            errors,
+            mode,
+            &["Immediate", "WaitForFirstConsumer"],
+            &Path::new("volumeBindingMode"),
+            true,
+        );
+    },
+    validate_update: |object, old, errors| {
+        for (field, why) in [
+            ("parameters", "updates to parameters are forbidden."),
+            ("provisioner", "updates to provisioner are forbidden."),
+            ("reclaimPolicy", "updates to reclaimPolicy are forbidden."),
+        ] {
+            if !crate::strategies::fields::same(object.get(field), old.get(field)) {
+                errors.push(Error::forbidden(&Path::new(field), why));
+            }
+        }
+        errors.extend(validation::immutable(object, old, &["volumeBindingMode"]));
+    },
+    cells: Some(|o, now| {
+        let annotations = map_at(o, &["metadata", "annotations"]);
+        let mut name = o.str_at(&["metadata", "name"]).to_owned();
+        let default = [
+            "storageclass.kubernetes.io/is-default-class",
+            "storageclass.beta.kubernetes.io/is-default-class",
+        ];
+        if default.iter().any(|a| annotations.text(a) == "true") {
+            name.push_str(" (default)");
+        }
+        vec![
+            name.into(),
+            o.str_at(&["provisioner"]).into(),
+            o.str_at(&["reclaimPolicy"]).into(),
+            o.str_at(&["volumeBindingMode"]).into(),
+            Value::from(o.bool_at(&["allowVolumeExpansion"]).unwrap_or(false).to_string()),
+            cells::age(o, now),
+        ]
+    }),
+    ..PLAIN
+};
+
+pub const VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
+    validate_update: |object, old, errors| {
+        errors.extend(validation::immutable(object, old, &["driverName"]));
+        errors.extend(validation::immutable(object, old, &["parameters"]));
+    },
+    cells: Some(|o, now| vec![cells::name(o), o.str_at(&["driverName"]).into(), cells::age(o, now)]),
+    ..PLAIN
+};
