@@ -5,7 +5,11 @@
 //!
 //! Deliberately absent: storage, HTTP.
 
+pub mod canonical;
+pub mod cbor;
+pub mod json;
 pub mod merge;
+pub mod proto;
 pub mod resources;
 pub mod schema;
 pub mod value;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use apimachinery::GroupVersionKind;
 
-use super::{Embed, Field, Index, Node, Omit, Type, Union};
+use super::{Embed, Field, Index, Node, Omit, Slot, Type, Union, Wire};
 use crate::value::Key;
 
 /// Collects the rows of a [`Type`].
@@ -112,7 +112,14 @@ impl TypeMaker {
         if self.custom {
             self.fields.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         }
+        let positions = |keep: fn(&Field) -> bool| {
+            let kept = self.fields.iter().enumerate().filter(move |(_, f)| keep(f));
+            kept.map(|(at, _)| at as u16)
+        };
+        let always = if self.custom { Box::default() } else { positions(Field::is_always_written).collect() };
         Type {
+            always,
+            wire: wire(&self.fields, &self.embeds),
             name: self.name,
             kinds: self.kinds,
             index: Index::of(&self.fields),
@@ -130,4 +137,14 @@ impl TypeMaker {
             has_rules: OnceLock::new(),
         }
     }
+}
+
+fn wire(fields: &[Field], embeds: &[Embed]) -> Box<[Wire]> {
+    let own = fields.iter().enumerate().filter(|(_, f)| f.tag != 0 && f.embed.is_none());
+    let own = own.map(|(at, f)| Wire { tag: f.tag, slot: Slot::Field(at as u16) });
+    let embeds = embeds.iter().enumerate().filter(|(_, e)| e.tag != 0);
+    let embeds = embeds.map(|(at, e)| Wire { tag: e.tag, slot: Slot::Embed(at as u8) });
+    let mut out: Vec<Wire> = own.chain(embeds).collect();
+    out.sort_by_key(|w| w.tag);
+    out.into()
 }

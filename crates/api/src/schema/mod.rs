@@ -45,6 +45,10 @@ pub struct Type {
     /// An object in an object (`x-kubernetes-embedded-resource`): apiVersion, kind and metadata always known.
     pub embedded_resource: bool,
     index: Index,
+    /// Positions of fields that JSON shows even when nothing set them.
+    always: Box<[u16]>,
+    /// What protobuf has, by rising tag.
+    wire: Box<[Wire]>,
     rules_text: &'static str,
     rules: OnceLock<Box<Rules>>,
     has_rules: OnceLock<bool>,
@@ -145,6 +149,19 @@ pub enum Omit {
     Zero,
 }
 
+/// A protobuf field of a type: one of its own fields, or an embedded struct as a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wire {
+    pub tag: u32,
+    pub slot: Slot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    Field(u16),
+    Embed(u8),
+}
+
 /// How patches and apply treat a list, map or struct.
 #[derive(Clone, Debug, Default)]
 pub struct Merge {
@@ -221,6 +238,16 @@ impl Type {
     /// Where the field stands in [`Type::fields`].
     pub fn position(&self, name: &str) -> Option<usize> {
         self.index.find(name, &self.fields)
+    }
+
+    /// Positions of the fields that Go writes even when nothing set them.
+    pub fn always(&self) -> &[u16] {
+        &self.always
+    }
+
+    /// What protobuf has, by rising tag.
+    pub fn wire(&self) -> &[Wire] {
+        &self.wire
     }
 
     /// Reads a dotted way of field names, through lists and maps as well: `spec.containers.ports`.
@@ -304,6 +331,14 @@ impl Node {
             Shape::Any => declared.unwrap_or(false),
             _ => true,
         }
+    }
+}
+
+impl Field {
+    /// Written even when empty: no `omitempty`, or a struct or special type by value.
+    pub fn is_always_written(&self) -> bool {
+        let by_value = !self.node.pointer && matches!(self.node.shape, Shape::Struct(_) | Shape::Special(_));
+        self.in_json && (self.omit == Omit::Never || self.omit == Omit::Empty && by_value)
     }
 }
 
