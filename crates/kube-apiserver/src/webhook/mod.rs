@@ -1,3 +1,7 @@
 //! Calls out of the API server: admission and conversion webhooks.
 
+pub mod admission;
 pub mod json;
+
+/// The configured webhooks.
+pub struct Webhooks;
