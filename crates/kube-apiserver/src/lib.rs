@@ -2,6 +2,7 @@
 //! authenticators, authorizers, admission, endpoints, custom resources; and putting it all together.
 
 pub mod allocators;
+pub mod admission;
 pub mod authn;
 pub mod authz;
 pub mod strategies;
