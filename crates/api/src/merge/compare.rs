@@ -3,6 +3,7 @@
 use std::iter::Peekable;
 
 use super::items::Indexed;
+use super::json;
 use super::path::PathElement;
 use super::place::{Kind, Place};
 use super::set::Set;
@@ -146,13 +147,21 @@ fn leaf(old: Option<&Value>, new: Option<&Value>) -> Option<Change> {
     }
 }
 
-/// 1 and 1.0 are the same.
+/// 1 and 1.0 are the same, and so are raw text and the tree that it means.
 fn same(old: Option<&Value>, new: Option<&Value>) -> bool {
     match (old, new) {
-        (Some(Value::Int(a)), Some(Value::Float(b))) | (Some(Value::Float(b)), Some(Value::Int(a))) => {
-            *a as f64 == *b
-        }
+        (Some(a), Some(b)) => same_value(a, b),
         (a, b) => a == b,
+    }
+}
+
+pub(super) fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Int(i), Value::Float(f)) | (Value::Float(f), Value::Int(i)) => *i as f64 == *f,
+        (Value::Raw(text), other) | (other, Value::Raw(text)) if !matches!(other, Value::Raw(_)) => {
+            json::parse(text).is_some_and(|tree| tree == *other)
+        }
+        _ => a == b,
     }
 }
 

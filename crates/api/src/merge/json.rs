@@ -79,16 +79,6 @@ pub(super) fn open(value: &mut Value) {
     }
 }
 
-/// Whether some part of the value is raw text.
-pub(super) fn has_raw(value: &Value) -> bool {
-    match value {
-        Value::Raw(_) => true,
-        Value::List(list) => list.iter().any(has_raw),
-        Value::Map(map) => map.values().any(has_raw),
-        _ => false,
-    }
-}
-
 /// Every raw part opened.
 pub(super) fn open_all(value: &mut Value) {
     open(value);

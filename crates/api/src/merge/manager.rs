@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::last_applied;
 use super::managed::{Entry, Managed, Manager, Operation};
 use super::path::path_text;
+use super::place::Place;
 use super::set::Set;
 use super::updater::{Conflicts, Updater, Versions};
 use super::validate::validate;
-use super::{json, place::Place};
 use crate::value::Value;
 
 /// Update entries of one object; older ones are merged into `ancient-changes`.
@@ -45,15 +45,12 @@ impl FieldManager<'_> {
         let Some(of) = self.versions.type_of(&api_version) else { return };
         let updater = Updater { versions: self.versions, api_version: &api_version, of, reset: self.reset };
         let source = self.source(live, new);
-        let raw = json::has_raw(new) || json::has_raw(live);
-        let (old_open, new_open) = (raw.then(|| opened(live)), raw.then(|| opened(new)));
-        let (old, changed) = (old_open.as_ref().unwrap_or(live), new_open.as_ref().unwrap_or(new));
         let created = live.meta().uid().is_empty();
         if matches!(&source, Source::Live(list) if list.is_empty()) && !created {
             remove_managed(new);
             return;
         }
-        let change = updater.compare(old, changed);
+        let change = updater.compare(live, new);
         if change.is_empty() && matches!(source, Source::Live(_)) {
             let kept = Value::List(live.list_at(&MANAGED_FIELDS).to_vec());
             put_managed(new, kept);
@@ -65,7 +62,7 @@ impl FieldManager<'_> {
             return;
         }
         updater.fit_to_schema(&mut managed);
-        let set = updater.update(&mut managed, &change, old, changed);
+        let set = updater.update(&mut managed, &change, live, new);
         let id = Manager::new(manager, Operation::Update, &api_version, self.subresource);
         add_paths(&mut managed, id, &api_version, set, now);
         cap(&mut managed);
@@ -105,13 +102,15 @@ impl FieldManager<'_> {
             .type_of(&api_version)
             .ok_or_else(|| Status::internal(format!("no type for {api_version}")))?;
         let place = Place::Root(&of);
-        let (live_open, config) = (opened(live), opened(config));
-        if let Err(errors) = validate(place, &config) {
+        if let Err(errors) = validate(place, config) {
+            let (meta, of) = (config.meta(), self.kind);
             let name = format!(
-                "{}/{}; {api_version}, Kind={}",
-                config.meta().namespace(),
-                config.meta().name(),
-                self.kind.kind
+                "{}/{}; {}/{}, Kind={}",
+                meta.namespace(),
+                meta.name(),
+                of.group,
+                of.version,
+                of.kind
             );
             let why = format!("failed to create typed patch object ({name}): {errors}");
             return Err(Status::new(500, Reason::Unknown, why));
@@ -120,16 +119,16 @@ impl FieldManager<'_> {
             Updater { versions: self.versions, api_version: &api_version, of: of.clone(), reset: self.reset };
         let mut before = Managed::of(live)
             .ok_or_else(|| Status::new(500, Reason::Unknown, "failed to decode managed fields"))?;
-        let mut base = live_open;
+        let mut base = live.clone();
         remove_managed(&mut base);
         if before.is_empty() {
             self.adopt(&updater, &base, &mut before, now);
         }
         let id = Manager::new(manager, Operation::Apply, &api_version, self.subresource);
-        let (new, mut managed) = match self.try_apply(&updater, &before, &base, &config, &id, force) {
+        let (new, mut managed) = match self.try_apply(&updater, &before, &base, config, &id, force) {
             Err(conflicts) if manager == "kubectl" => {
                 match last_applied::remaining_conflicts(place, &base, conflicts) {
-                    None => self.try_apply(&updater, &before, &base, &config, &id, true),
+                    None => self.try_apply(&updater, &before, &base, config, &id, true),
                     Some(left) => Err(left),
                 }
             }
@@ -137,13 +136,13 @@ impl FieldManager<'_> {
         }
         .map_err(|conflicts| conflict_status(&conflicts))?;
         strip(&mut managed, &id);
-        let changed = new.is_some() || managed != before;
-        if let Some(entry) = managed.get_mut(&id).filter(|_| changed) {
+        // An apply that only moves ownership has no time of its own.
+        if let Some(entry) = managed.get_mut(&id).filter(|_| new.is_some()) {
             entry.time = Some(now.as_second());
         }
         let mut new = new.unwrap_or(base);
         if manager == "kubectl" {
-            last_applied::sync(&mut new, &config);
+            last_applied::sync(&mut new, config);
         }
         managed.write_to(&mut new);
         Ok(new)
@@ -174,11 +173,10 @@ impl FieldManager<'_> {
     }
 
     fn check_config(&self, config: &Value, api_version: &str) -> Result<(), Status> {
-        let sent = config.str_at(&["apiVersion"]);
-        if sent != api_version {
-            return Err(Status::bad_request(format!(
-                "Incorrect version specified in apply patch. Specified patch version: {sent}, expected: {api_version}"
-            )));
+        let (sent, kind) = (config.str_at(&["apiVersion"]), config.str_at(&["kind"]));
+        if sent != api_version || kind != &*self.kind.kind {
+            let slash = if sent.contains('/') { "" } else { "/" };
+            return Err(Status::bad_request(format!("invalid object type: {slash}{sent}, Kind={kind}")));
         }
         match config.at(&MANAGED_FIELDS) {
             None | Some(Value::Null) => Ok(()),
@@ -212,12 +210,6 @@ fn is_unset(value: &Value) -> bool {
         Value::String(s) => s.is_empty(),
         _ => false,
     }
-}
-
-fn opened(value: &Value) -> Value {
-    let mut value = value.clone();
-    json::open_all(&mut value);
-    value
 }
 
 fn remove_managed(object: &mut Value) {

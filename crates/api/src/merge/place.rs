@@ -1,7 +1,7 @@
 //! What merging needs to know of the type at a place of an object: is a map granular or atomic, is a list a set, keyed
 //! or atomic, what are the keys and their defaults.
 
-use crate::schema::{ListType, Node, Shape, Special, Type};
+use crate::schema::{ListType, Node, Shape, Type};
 use crate::value::Value;
 
 /// The type at some place. Copies are free.
@@ -32,17 +32,19 @@ impl<'a> Place<'a> {
             Self::Root(of) if of.atomic => Kind::Leaf,
             Self::Root(_) => Kind::Map,
             Self::Untyped => untyped(value),
-            Self::Node(node) => {
-                match &node.shape {
-                    Shape::Struct(_) | Shape::Map(_) if node.is_atomic() => Kind::Leaf,
-                    Shape::Struct(_) | Shape::Map(_) => Kind::Map,
-                    Shape::Any | Shape::Special(Special::Raw(_)) => {
-                        if node.is_atomic() && node.merge.is_some() { Kind::Leaf } else { untyped(value) }
+            Self::Node(node) => match &node.shape {
+                Shape::Struct(_) | Shape::Map(_) if node.is_atomic() => Kind::Leaf,
+                Shape::Struct(_) | Shape::Map(_) => Kind::Map,
+                Shape::Any => {
+                    if node.is_atomic() && node.merge.is_some() {
+                        Kind::Leaf
+                    } else {
+                        untyped(value)
                     }
-                    Shape::List(_) => list_kind(node),
-                    _ => Kind::Leaf,
                 }
-            }
+                Shape::List(_) => list_kind(node),
+                _ => Kind::Leaf,
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! Changing objects by the table: laying an applied configuration over the live object, and taking paths out of it.
 
+use super::compare::same_value;
 use super::items::{Indexed, element_of};
 use super::path::PathElement;
 use super::place::{Kind, Place};
@@ -16,6 +17,7 @@ pub fn overlay(place: Place<'_>, live: &mut Value, config: &Value) {
             *live = Value::List(overlay_list(place, kind, old.as_list().unwrap_or_default(), from));
         }
         (Kind::Set | Kind::Keyed, _) => keep_unless_bare(live, config),
+        (Kind::Leaf, _) if same_value(live, config) => {}
         (Kind::Leaf, _) => *live = config.clone(),
     }
 }

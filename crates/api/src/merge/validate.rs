@@ -40,14 +40,17 @@ fn check(place: Place<'_>, value: &Value, path: &mut String, out: &mut Misfits) 
     }
     match value {
         Value::Map(map) => {
+            // Upstream stops at the first undeclared field of a map.
+            if let Some(unknown) = map.keys().find(|key| place.field(key).is_none()) {
+                out.0.push((format!("{path}.{unknown}"), "field not declared in schema".into()));
+                return;
+            }
             for (key, value) in map.iter() {
+                let Some((below, _)) = place.field(key) else { continue };
                 let len = path.len();
                 path.push('.');
                 path.push_str(key);
-                match place.field(key) {
-                    Some((below, _)) => check(below, value, path, out),
-                    None => out.0.push((path.clone(), "field not declared in schema".into())),
-                }
+                check(below, value, path, out);
                 path.truncate(len);
             }
         }
