@@ -311,7 +311,7 @@ impl Task {
         if response.canceled {
             // Otherwise it answers that we took a watch off the stream.
             let refused = response.created || entry.live || response.compact_revision != 0;
-            if let (true, Some(entry)) = (refused, self.entries.remove(&id)) {
+            if refused && let Some(entry) = self.entries.remove(&id) {
                 entry.end(ended(&response));
             }
         } else if response.created {

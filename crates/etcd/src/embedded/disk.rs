@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::config::{FilterPolicy, PinningPolicy};
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::record::{self, MARKER, Marker};
 use super::rev::Rev;
@@ -215,8 +215,10 @@ impl Disk {
         self.meta.disk_space() + self.values.disk_space()
     }
 
+    #[cfg(test)]
     /// Bytes in memory now: values memtable, metadata memtable; and what the cache may hold.
     pub fn memory(&self) -> (u64, u64, u64) {
+        use fjall::AbstractTree;
         let memtable = |keyspace: &Keyspace| keyspace.tree.active_memtable().size();
         (memtable(&self.values), memtable(&self.meta), self.db.cache_capacity())
     }
