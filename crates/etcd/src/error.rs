@@ -13,7 +13,8 @@ pub enum Error {
     /// least `compact_revision`. A watch ends with this; list again and watch from there.
     #[error("required revision has been compacted (compact revision {compact_revision})")]
     Compacted {
-        /// The oldest revision that can still be read; watches must start after or at it.
+        /// The oldest revision that can still be read, and from which a watch can start; 0 if the
+        /// store did not tell (etcd does so for watches, and not for reads).
         compact_revision: i64,
     },
     /// The asked revision is newer than the store's current one.

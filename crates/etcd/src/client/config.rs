@@ -63,7 +63,7 @@ impl ClientConfig {
             .keep_alive_while_idle(true)
             .initial_connection_window_size(8 << 20)
             .initial_stream_window_size(4 << 20);
-        match (endpoint.uri().scheme_str(), tls) {
+        match (url.split_once("://").map(|(scheme, _)| scheme), tls) {
             (Some("http"), _) => Ok(endpoint),
             (Some("https"), Some(tls)) => endpoint.tls_config(tls.clone()).map_err(bad),
             (Some("https"), None) => Err(config(format!("endpoint {url} needs a CA file"))),

@@ -136,7 +136,8 @@ impl Disk {
             .max_cached_files(Some(sizes.open_files))
             .max_journaling_size(JOURNAL_BYTES)
             .manual_journal_persist(true)
-            .worker_threads(1)
+            // One flushes while the other exchanges memtables.
+            .worker_threads(2)
             .open()
             .map_err(open_error(path))?;
         let keyspace = |name: &str, memtable: u64| {
