@@ -176,11 +176,13 @@ fn field_line(out: &mut String, of: &str, key: &str, f: &Value, lists: &BTreeSet
 
 // ---- rules.txt ----------------------------------------------------------------------------------------------
 
-/// The rules of `rules` and of `beta` (these with a `~`); `alpha` is never enforced and left out.
+/// The rules of `rules`, of `beta` (these with a `~`), and of `alpha` (with a `^`): never enforced, but
+/// what is required or optional there still decides whether the other rules are looked at.
 fn enforced(row: &Value) -> Vec<String> {
     let plain = strings(&row["rules"]).into_iter().map(str::to_owned);
     let beta = strings(&row["beta"]).into_iter().map(|r| format!("~{r}"));
-    plain.chain(beta).collect()
+    let alpha = strings(&row["alpha"]).into_iter().filter(|r| *r == "required" || *r == "optional");
+    plain.chain(beta).chain(alpha.map(|r| format!("^{r}"))).collect()
 }
 
 /// Named string types that are checked as enums: name -> the rule.

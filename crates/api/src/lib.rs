@@ -12,6 +12,7 @@ pub mod merge;
 pub mod proto;
 pub mod resources;
 pub mod schema;
+pub mod validate;
 pub mod value;
 
 pub use value::{Map, Value};

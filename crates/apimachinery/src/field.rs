@@ -166,15 +166,23 @@ impl Error {
 
     /// `max` in bytes.
     pub fn too_long(field: &Path, max: usize) -> Self {
-        Self::new(ErrorType::TooLong, field, None, format!("may not be more than {max} bytes"))
+        let unit = if max == 1 { "byte" } else { "bytes" };
+        Self::new(ErrorType::TooLong, field, None, format!("may not be more than {max} {unit}"))
+    }
+
+    /// `max` in characters.
+    pub fn too_long_characters(field: &Path, max: usize) -> Self {
+        let unit = if max == 1 { "character" } else { "characters" };
+        Self::new(ErrorType::TooLong, field, None, format!("may not be more than {max} {unit}"))
     }
 
     pub fn too_many(field: &Path, actual: usize, max: usize) -> Self {
+        let unit = if max == 1 { "item" } else { "items" };
         Self::new(
             ErrorType::TooMany,
             field,
             Some(actual.to_string()),
-            format!("must have at most {max} items"),
+            format!("must have at most {max} {unit}"),
         )
     }
 

@@ -17,7 +17,7 @@ use apimachinery::GroupVersionKind;
 
 pub use load::{by_gvk, by_name, is_every_group, names};
 pub use make::{FieldMaker, TypeMaker};
-pub use rule::{Format, Lifecycle, Rule, RuleSet, Rules, UpdateRule};
+pub use rule::{Format, Level, Lifecycle, Rule, RuleSet, Rules, Stated, UpdateRule};
 
 use crate::value::{Key, Value};
 

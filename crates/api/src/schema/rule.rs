@@ -1,7 +1,8 @@
 //! The declarative rules of a type: what upstream's `+k8s:` markers say about it, parsed. `validate` enforces them.
 //!
 //! `rules.txt`: `T name`, `R rule...` (the type's own), `L introduced deprecated removed replacement`,
-//! `F field rule...`. A rule after `~` holds while the gate DeclarativeValidationBeta is on.
+//! `F field rule...`. A rule after `~` holds while the gate DeclarativeValidationBeta is on; one after `^` is only
+//! computed.
 
 use super::{Node, Shape, Type};
 
@@ -22,11 +23,20 @@ pub struct RuleSet {
     pub gates: Vec<&'static str>,
 }
 
-/// A rule and whether it needs DeclarativeValidationBeta.
+/// A rule and how far it is enforced.
 #[derive(Debug)]
 pub struct Stated {
     pub rule: Rule,
-    pub beta: bool,
+    pub level: Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Always,
+    /// While DeclarativeValidationBeta is on.
+    Beta,
+    /// Never; but a missing value still ends the look at its field.
+    Alpha,
 }
 
 /// Kubernetes versions as `1.25`.
@@ -253,8 +263,12 @@ impl RuleSet {
                 set.gates.extend(gate.trim_matches('"').split(',').map(bare));
                 continue;
             }
-            let (text, beta) = part.strip_prefix('~').map_or((part, false), |t| (t, true));
-            set.rules.extend(Rule::parse(text).map(|rule| Stated { rule, beta }));
+            let (text, level) = match (part.strip_prefix('~'), part.strip_prefix('^')) {
+                (Some(text), _) => (text, Level::Beta),
+                (_, Some(text)) => (text, Level::Alpha),
+                _ => (part, Level::Always),
+            };
+            set.rules.extend(Rule::parse(text).map(|rule| Stated { rule, level }));
         }
         set
     }
@@ -307,7 +321,10 @@ pub(super) fn reaches(of: &Type) -> bool {
         }
         seen.push(&of.name);
         let rules = of.rules();
-        rules.fields.iter().any(|(_, set)| set.rules.iter().any(|s| s.rule.enforces()))
+        rules
+            .fields
+            .iter()
+            .any(|(_, set)| set.rules.iter().any(|s| s.level != Level::Alpha && s.rule.enforces()))
             || of.fields.iter().any(|f| below(&f.node, seen))
     }
     fn below<'a>(node: &'a Node, seen: &mut Vec<&'a str>) -> bool {
