@@ -143,3 +143,41 @@ async fn puts_a_second() {
         println!("{writers:3} writers: {:.0} puts/s", count as f64 / begun.elapsed().as_secs_f64());
     }
 }
+
+/// Not a test: memory and time to open with 100,000 keys of 1 KB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn memory_of_many_keys() {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or_default().to_owned()
+    };
+    let dir = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or("/var/tmp".into())).unwrap();
+    let store = Arc::new(open(dir.path()));
+    println!("empty: {}", resident());
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..50 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for n in 0..2000 {
+                put(&store, &format!("/registry/pods/namespace-{writer}/deployment-{n}-7f9c6d-x{n}"), 1024)
+                    .await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    println!("100,000 written: {}", resident());
+    drop(store);
+    println!("closed: {}", resident());
+    let begun = Instant::now();
+    let store = open(dir.path());
+    println!("opened in {:?}: {}", begun.elapsed(), resident());
+    let begun = Instant::now();
+    let answer = store.range(RangeRequest { limit: 500, ..RangeRequest::prefix("/") }).await.unwrap();
+    println!(
+        "500 of {} in {:?}, db {} bytes",
+        answer.count,
+        begun.elapsed(),
+        store.status().await.unwrap().db_size
+    );
+}
