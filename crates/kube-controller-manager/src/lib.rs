@@ -3,14 +3,19 @@
 //!
 //! Deliberately absent: cloud controllers. Not built yet, and named in a warning when asked for: see [`manager`].
 
+pub mod clusterroleaggregation;
 pub mod context;
 mod control;
 pub mod deployment;
 mod identity;
 pub mod informers;
 pub mod manager;
+pub mod nodeipam;
 pub mod options;
+pub mod podgc;
 pub mod replicaset;
+pub mod rootca;
+pub mod serviceaccount;
 pub mod views;
 
 pub use manager::{Error, run};
