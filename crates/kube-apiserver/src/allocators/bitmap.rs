@@ -1,6 +1,8 @@
 //! RangeAllocation as Go masters keep it under one key: a bitmap of the ports of a range in a protobuf envelope.
 //! Only the bitmap and the range are touched; what else is in the object is kept as it is.
 
+use super::envelope::{self, Unreadable};
+
 /// Bits of a range; bit `i` is the range's first number plus `i`. Bytes are those of one big-endian number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap {
@@ -61,59 +63,6 @@ impl Bitmap {
     }
 }
 
-const MAGIC: &[u8] = b"k8s\0";
-
-/// Why bytes are no RangeAllocation.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the stored range allocation is not readable: {0}")]
-pub struct Unreadable(&'static str);
-
-fn varint(data: &mut &[u8]) -> Result<u64, Unreadable> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = data.split_first().ok_or(Unreadable("it ends early"))?;
-        *data = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(Unreadable("a number is too long"))
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Length-delimited fields of a message, in order; other wire types do not occur in what is read here.
-fn fields(mut data: &[u8]) -> Result<Vec<(u64, &[u8])>, Unreadable> {
-    let mut out = Vec::new();
-    while !data.is_empty() {
-        let key = varint(&mut data)?;
-        if key & 7 != 2 {
-            return Err(Unreadable("a field is no string"));
-        }
-        let len = usize::try_from(varint(&mut data)?).map_err(|_| Unreadable("a field is too long"))?;
-        if len > data.len() {
-            return Err(Unreadable("it ends early"));
-        }
-        let (value, rest) = data.split_at(len);
-        out.push((key >> 3, value));
-        data = rest;
-    }
-    Ok(out)
-}
-
-fn put(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
-    put_varint(out, tag << 3 | 2);
-    put_varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
 /// What is stored: the range's text, its bitmap's bytes, and the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -128,11 +77,8 @@ impl Stored {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let body = bytes.strip_prefix(MAGIC).ok_or(Unreadable("it is no protobuf envelope"))?;
-        let envelope = fields(body)?;
-        let raw = envelope.iter().find(|(tag, _)| *tag == 2).ok_or(Unreadable("the envelope is empty"))?.1;
         let mut out = Self::default();
-        for (tag, value) in fields(raw)? {
+        for (tag, value) in envelope::fields(envelope::open(bytes)?)? {
             match tag {
                 1 => out.metadata = value.to_vec(),
                 2 => out.range = String::from_utf8_lossy(value).into_owned(),
@@ -145,18 +91,10 @@ impl Stored {
 
     pub fn encode(&self) -> Vec<u8> {
         let mut raw = Vec::new();
-        put(&mut raw, 1, &self.metadata);
-        put(&mut raw, 2, self.range.as_bytes());
-        put(&mut raw, 3, &self.data);
-        let mut kind = Vec::new();
-        put(&mut kind, 1, b"v1");
-        put(&mut kind, 2, b"RangeAllocation");
-        let mut out = MAGIC.to_vec();
-        put(&mut out, 1, &kind);
-        put(&mut out, 2, &raw);
-        put(&mut out, 3, b"");
-        put(&mut out, 4, b"");
-        out
+        envelope::put(&mut raw, 1, &self.metadata);
+        envelope::put(&mut raw, 2, self.range.as_bytes());
+        envelope::put(&mut raw, 3, &self.data);
+        envelope::close("v1", "RangeAllocation", &raw)
     }
 }
 

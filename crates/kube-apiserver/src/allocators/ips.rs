@@ -130,11 +130,13 @@ pub struct Owner<'a> {
 
 pub struct Ips {
     objects: Arc<dyn Objects>,
+    /// Of the flags; they count until the ServiceCIDR that the server makes of them is seen.
+    configured: Vec<IpNet>,
 }
 
 impl Ips {
-    pub fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects }
+    pub fn new(objects: Arc<dyn Objects>, configured: Vec<IpNet>) -> Self {
+        Self { objects, configured }
     }
 
     /// The ranges of a family that may be allocated from.
@@ -142,7 +144,11 @@ impl Ips {
         let all = self.objects.list(service_cidrs(), "");
         let usable = all.iter().filter(|o| !map_at(&o.value, &["metadata"]).has("deletionTimestamp"));
         let nets = usable.flat_map(|o| map_at(&o.value, &["spec"]).list("cidrs").to_vec());
-        nets.filter_map(|c| c.as_str().and_then(|c| c.parse::<IpNet>().ok()))
+        let mut nets: Vec<IpNet> = nets.filter_map(|c| c.as_str().and_then(|c| c.parse().ok())).collect();
+        if all.is_empty() {
+            nets.clone_from(&self.configured);
+        }
+        nets.into_iter()
             .filter(|net| Family::of(net.addr()) == family)
             .map(Range::new)
             .collect()

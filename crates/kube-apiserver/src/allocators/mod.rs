@@ -3,6 +3,7 @@
 
 pub mod bitmap;
 pub mod context;
+pub mod envelope;
 pub mod ips;
 pub mod ports;
 pub mod repair;

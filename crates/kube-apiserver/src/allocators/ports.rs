@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] etcd::Error),
     #[error(transparent)]
-    Unreadable(#[from] super::bitmap::Unreadable),
+    Unreadable(#[from] super::envelope::Unreadable),
 }
 
 /// The ports of `--service-node-port-range`.

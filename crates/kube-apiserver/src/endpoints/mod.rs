@@ -1,0 +1,8 @@
+//! What is served without being an object of its own: actions on pods, tokens, approvals, component statuses.
+
+pub mod binding;
+pub mod component_status;
+pub mod eviction;
+pub mod kinds;
+pub mod parts;
+pub mod token;
