@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod cbor;
 pub mod json;
 pub mod merge;
+pub mod openapi;
 pub mod proto;
 pub mod resources;
 pub mod schema;
