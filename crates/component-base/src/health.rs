@@ -96,7 +96,8 @@ fn all(endpoint: &str, checks: &[Named], query: &str) -> Response<Full<Bytes>> {
     }
 }
 
-pub(crate) fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+/// A plain answer.
+pub fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

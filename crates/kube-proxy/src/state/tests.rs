@@ -1,0 +1,139 @@
+//! Batches against the kernel, in a network namespace of the test's own.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use nftables::Connection;
+
+use super::*;
+use crate::plan::Masquerade;
+
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() || Command::new("nft").arg("--version").output().is_err() {
+        eprintln!("skipped: needs root and nft to read the rules back");
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The whole table, without what differs from run to run; elements in one order.
+fn listing() -> String {
+    let out = Command::new("nft").args(["-j", "list", "ruleset"]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let mut lines = Vec::new();
+    for item in value["nftables"].as_array().unwrap() {
+        let mut item = item.clone();
+        for (_, inner) in item.as_object_mut().unwrap() {
+            inner.as_object_mut().unwrap().remove("handle");
+            if let Some(elements) = inner.get_mut("elem").and_then(|e| e.as_array_mut()) {
+                elements.sort_by_key(ToString::to_string);
+            }
+        }
+        lines.push(item.to_string());
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
+fn fixed() -> Fixed {
+    Fixed { node_addresses: vec![[10, 90, 0, 11].into()], pods: Some("10.244.0.0/16".parse().unwrap()), masquerade_all: false }
+}
+
+fn backends(lasts: &[u8]) -> Vec<Backend> {
+    lasts.iter().map(|l| Backend { address: [10, 244, 0, *l].into(), port: 8080 }).collect()
+}
+
+fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
+    let frontend = |address, port| Frontend { address, protocol: 6, port };
+    let mut balances = vec![Balance {
+        frontend: frontend(Some([10, 96, 0, last].into()), 80),
+        scope: Scope::All,
+        masquerade: Masquerade::NotPods,
+        backends: backends(lasts),
+    }];
+    if node_port != 0 {
+        for (scope, masquerade, some) in [(Scope::All, Masquerade::Always, lasts), (Scope::Outside, Masquerade::Never, &lasts[..0])] {
+            balances.push(Balance { frontend: frontend(None, node_port), scope, masquerade, backends: backends(some) });
+        }
+    }
+    Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()] }
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("default", name)
+}
+
+/// Goes through `steps`, each by its difference, and compares each state with one built from nothing.
+#[test]
+fn differences_lead_where_a_rebuild_leads() {
+    in_namespace(|| {
+        let steps: Vec<Vec<(&str, Plan)>> = vec![
+            vec![("a", service(1, &[5], 0)), ("b", service(2, &[5, 6], 30080))],
+            vec![("a", service(1, &[5, 7], 0))],
+            vec![("b", service(2, &[], 30080))],
+            vec![("a", Plan::default()), ("c", service(3, &[1, 2, 3], 0))],
+            vec![("b", service(2, &[9], 30081)), ("c", service(3, &[1, 2], 0))],
+            vec![("b", Plan::default()), ("c", Plan::default())],
+        ];
+        let mut connection = Connection::open().unwrap();
+        let mut state = State::new(fixed());
+        for batch in state.rebuild(Vec::new()) {
+            connection.commit(batch).unwrap();
+        }
+        let mut now: HashMap<&str, Plan> = HashMap::new();
+        for step in steps {
+            for (name, plan) in &step {
+                now.insert(name, plan.clone());
+            }
+            let (batch, _) = state.change(step.into_iter().map(|(n, p)| (key(n), p)).collect());
+            connection.commit(batch).unwrap();
+            let by_difference = listing();
+            let all = now.iter().map(|(n, p)| (key(n), p.clone())).collect();
+            for batch in State::new(fixed()).rebuild(all) {
+                connection.commit(batch).unwrap();
+            }
+            assert_eq!(by_difference, listing());
+        }
+    });
+}
+
+#[test]
+fn what_did_not_change_is_not_written() {
+    let mut state = State::new(fixed());
+    state.rebuild(vec![(key("a"), service(1, &[5, 6], 0))]);
+    let (batch, stale) = state.change(vec![(key("a"), service(1, &[5, 6], 0))]);
+    assert!(batch.is_empty());
+    assert!(stale.is_empty());
+}
+
+#[test]
+fn udp_clients_of_a_lost_endpoint_are_forgotten() {
+    let mut state = State::new(fixed());
+    let udp = |lasts: &[u8]| {
+        let mut plan = service(1, lasts, 0);
+        plan.balances[0].frontend.protocol = 17;
+        plan
+    };
+    state.rebuild(vec![(key("a"), udp(&[5, 6]))]);
+    let (_, stale) = state.change(vec![(key("a"), udp(&[6, 7]))]);
+    assert_eq!(stale.len(), 1);
+    assert_eq!(stale[0].backend.unwrap().address.to_string(), "10.244.0.5");
+    let (_, stale) = state.change(vec![(key("a"), udp(&[]))]);
+    assert_eq!(stale.len(), 2);
+    let (_, stale) = state.change(vec![(key("a"), udp(&[8]))]);
+    assert_eq!(stale[0].backend, None, "clients that found nobody try again");
+}
+
+#[test]
+fn the_first_to_claim_a_frontend_keeps_it() {
+    let mut state = State::new(fixed());
+    state.rebuild(vec![(key("a"), service(1, &[5], 0))]);
+    let (batch, _) = state.change(vec![(key("b"), service(1, &[6], 0))]);
+    assert!(batch.is_empty());
+}

@@ -1,0 +1,148 @@
+//! What the proxy reads of Services, EndpointSlices and its Node.
+
+use std::net::Ipv4Addr;
+
+use client::{ObjectMeta, Resource, view};
+use compact_str::CompactString;
+use serde::{Deserialize, Deserializer};
+
+pub const SERVICES: Resource = Resource::of("", "v1", "services", "Service", true);
+pub const ENDPOINT_SLICES: Resource = Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
+pub const NODES: Resource = Resource::of("", "v1", "nodes", "Node", false);
+
+/// Slices of a Service, under `namespace/name`.
+pub const BY_SERVICE: &str = "service";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    pub metadata: ObjectMeta,
+    pub spec: ServiceSpec,
+    pub status: ServiceStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub kind: CompactString,
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Vec<CompactString>,
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<CompactString>,
+    pub ports: Vec<ServicePort>,
+    pub external_traffic_policy: CompactString,
+    pub internal_traffic_policy: CompactString,
+    pub load_balancer_source_ranges: Vec<CompactString>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServicePort {
+    pub name: CompactString,
+    pub protocol: CompactString,
+    pub port: u16,
+    pub node_port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceStatus {
+    pub load_balancer: LoadBalancer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancer {
+    pub ingress: Vec<Ingress>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Ingress {
+    pub ip: CompactString,
+    /// `VIP` or `Proxy`; the proxy leaves the latter alone (KEP-1860).
+    pub ip_mode: CompactString,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Slice {
+    pub metadata: ObjectMeta,
+    pub address_type: CompactString,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub ports: Vec<EndpointPort>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Endpoint {
+    pub addresses: Vec<CompactString>,
+    pub conditions: Conditions,
+    pub node_name: CompactString,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Conditions {
+    pub ready: Option<bool>,
+    pub serving: Option<bool>,
+    pub terminating: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct EndpointPort {
+    pub name: CompactString,
+    pub protocol: CompactString,
+    /// None: all ports, which the proxy cannot serve.
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    pub metadata: ObjectMeta,
+    pub status: NodeStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    pub addresses: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Address {
+    #[serde(rename = "type")]
+    pub kind: CompactString,
+    pub address: CompactString,
+}
+
+view!(Service, Slice, Node);
+
+/// Go writes a nil list that has no `omitempty` as null.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Slice {
+    /// Namespace and name of the Service that it belongs to.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        Some((&self.metadata.namespace, self.metadata.labels.get("kubernetes.io/service-name")?))
+    }
+
+    pub fn service_key(&self) -> Option<String> {
+        self.service().map(|(namespace, name)| format!("{namespace}/{name}"))
+    }
+}
+
+impl Node {
+    pub fn internal_ip(&self) -> Option<Ipv4Addr> {
+        let mut internal = self.status.addresses.iter().filter(|a| a.kind == "InternalIP");
+        internal.find_map(|a| a.address.parse().ok())
+    }
+}
