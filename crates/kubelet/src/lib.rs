@@ -3,13 +3,22 @@
 //! No state is global and no path is fixed: several kubelets may run in one process. Deliberately absent for
 //! now: device, CPU and memory managers, volume plugins of storage systems, image and log garbage collection.
 
+pub mod admission;
+pub mod cgroups;
 pub mod config;
+pub mod context;
 pub mod environment;
 pub mod events;
 pub mod network;
+pub mod node;
 pub mod objects;
 pub mod options;
 pub mod paths;
 pub mod pod;
+pub mod pods;
+pub mod probes;
 pub mod quantity;
 pub mod runtime;
+pub mod sources;
+pub mod status;
+pub mod volumes;

@@ -1,6 +1,12 @@
-//! One pod on the node: what it asks for ([`view`]), what to do next ([`plan`]), who does it (the worker).
+//! One pod on the node: what it asks for ([`view`]), what to do next ([`plan`]), who does it ([`worker`]).
 
+pub mod kill;
 pub mod plan;
+pub mod start;
+mod sync;
 pub mod view;
+pub mod worker;
+#[cfg(test)]
+mod plan_tests;
 
 pub use view::{PodExt, Role, is_sidecar};

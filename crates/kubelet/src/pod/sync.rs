@@ -1,0 +1,264 @@
+//! One look at a pod that is to run: what the worker does between two waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::plan::{self, Actions, Start};
+use super::start::{self, Sandbox, StartError};
+use super::worker::{Next, Verdict, Worker};
+use super::{PodExt, Role, kill};
+use crate::events;
+use crate::runtime::status::{PodRuntime, State};
+use crate::volumes::Mounted;
+
+/// Longest pause between two tries of what fails.
+const MAX_RETRY: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// One look. Whatever it changes makes it look again.
+    pub(super) async fn sync(&mut self) -> Next {
+        let pod = self.mailbox.read().pod;
+        self.cx.objects.register(&pod);
+        let runtime = match self.read(&pod).await {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::warn!(pod = pod.shown(), %error, "read pod from runtime");
+                return self.failed();
+            }
+        };
+        self.reasons.retain(|name, _| runtime.container(name).is_none_or(|container| container.state != State::Running));
+        self.observe_probes(&pod, &runtime);
+        let status = self.status(&pod, &runtime, false);
+        let deadline = self.deadline(&pod, &status);
+        if deadline.is_some_and(|deadline| deadline <= Timestamp::now()) {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.cx.events.emit(&pod, events::Kind::Normal, "DeadlineExceeded", message, "");
+            self.verdict =
+                Some(Verdict { phase: "Failed", reason: "DeadlineExceeded".to_owned(), message: message.to_owned() });
+            return Next::End;
+        }
+        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+            return Next::End;
+        }
+        self.report(&pod, status);
+        if pod.is_static() {
+            crate::sources::mirror::ensure(&self.cx, &pod, self.mailbox.read().mirror.as_deref()).await;
+        }
+        let next = self.advance(&pod, &runtime).await;
+        deadline.map_or(next, |deadline| next.sooner(Next::At(deadline)))
+    }
+
+    /// The pause after something failed; grows with each failure in a row.
+    pub(super) fn failed(&mut self) -> Next {
+        let delay = Duration::from_millis(500 << self.failures.min(5)).min(MAX_RETRY);
+        self.failures += 1;
+        Next::after(delay)
+    }
+
+    /// Prepares what the pod needs, then carries out the plan.
+    async fn advance(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime) -> Next {
+        let network = self.cx.network.borrow().clone();
+        if let Some(reason) = network.filter(|_| !pod.host_network()) {
+            if !std::mem::replace(&mut self.told.network, true) {
+                let message = format!("network is not ready: {reason}");
+                self.cx.events.emit(pod, events::Kind::Warning, "NetworkNotReady", &message, "");
+            }
+            return Next::Woken;
+        }
+        let mounted = match self.prepare(pod, runtime).await {
+            Ok(mounted) => mounted,
+            Err(next) => return next,
+        };
+        let renew = mounted.renew.map_or(Next::Woken, Next::At);
+        let probes = self.cx.probes.clone();
+        let actions = plan::plan(pod, runtime, &|id| probes.verdict(id));
+        if actions.is_empty() {
+            self.failures = 0;
+            return renew;
+        }
+        tracing::debug!(pod = pod.shown(), ?actions, "sync");
+        self.perform(pod, runtime, &actions, &mounted).await.sooner(renew)
+    }
+
+    /// Folders, control group and volumes.
+    async fn prepare(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime) -> Result<Mounted, Next> {
+        let folder = self.cx.paths.pod(pod.uid());
+        let group = std::fs::create_dir_all(&folder).and_then(|()| self.cx.cgroups.ensure_pod(pod));
+        if let Err(error) = group {
+            let message = format!("unable to ensure pod container exists: {error}");
+            self.cx.events.emit(pod, events::Kind::Warning, "FailedCreatePodContainer", &message, "");
+            return Err(self.failed());
+        }
+        let ips = if pod.host_network() { self.cx.host_ips() } else { runtime.ips().to_vec() };
+        match self.cx.volumes.mount(pod, &self.cx.facts(&ips)).await {
+            Ok(mounted) => Ok(mounted),
+            Err(error) => {
+                self.cx.events.emit(pod, events::Kind::Warning, "FailedMount", &error.to_string(), "");
+                Err(self.failed())
+            }
+        }
+    }
+
+    async fn perform(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime, actions: &Actions, mounted: &Mounted) -> Next {
+        if actions.kill_pod {
+            let busy = runtime.running().next().is_some() || runtime.sandboxes.iter().any(|sandbox| sandbox.ready);
+            if actions.create_sandbox && !runtime.sandboxes.is_empty() {
+                let message = "Pod sandbox changed, it will be killed and re-created.";
+                self.cx.events.emit(pod, events::Kind::Normal, "SandboxChanged", message, "");
+            }
+            if let Err(error) = kill::pod(&self.cx, pod, runtime, None).await {
+                tracing::warn!(pod = pod.shown(), %error, "stop pod");
+                return self.failed();
+            }
+            if !actions.create_sandbox {
+                return if busy { Next::Now } else { Next::Woken };
+            }
+        }
+        let mut changed = !actions.kill.is_empty();
+        if !self.kill_containers(pod, runtime, actions).await {
+            return self.failed();
+        }
+        let sandbox = if actions.create_sandbox {
+            changed = true;
+            self.create_sandbox(pod, actions.attempt).await
+        } else {
+            self.current_sandbox(pod, runtime, actions)
+        };
+        let (id, config, ips) = match sandbox {
+            Ok(sandbox) => sandbox,
+            Err(next) => return next,
+        };
+        let sandbox = Sandbox { id: &id, config: &config, ips: &ips, mounted };
+        let (started, next) = self.start_all(pod, runtime, &actions.start, &sandbox).await;
+        if changed || started { Next::Now } else { next }
+    }
+
+    async fn kill_containers(&self, pod: &Arc<Pod>, runtime: &PodRuntime, actions: &Actions) -> bool {
+        let mut kills = Vec::new();
+        for kill in &actions.kill {
+            if let Some(container) = runtime.containers.iter().find(|container| container.id == kill.id) {
+                kills.push(kill::container(&self.cx, pod, container, Some(kill.reason), &kill.message, None));
+            }
+        }
+        let results = join_all(kills).await;
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            tracing::warn!(pod = pod.shown(), %error, "stop container");
+        }
+        results.iter().all(Result::is_ok)
+    }
+
+    async fn create_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
+        let made = match start::sandbox(&self.cx, pod, attempt).await {
+            Ok((id, config)) => {
+                let request = cri::v1::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
+                let status = self.cx.runtime.pod_sandbox_status(request).await;
+                status.map(|answer| (id, config, answer.status)).map_err(|error| error.to_string())
+            }
+            Err(message) => Err(message),
+        };
+        match made {
+            Ok((id, config, status)) => {
+                let ips = status.as_ref().map(crate::runtime::status::sandbox).map(|sandbox| sandbox.ips);
+                let ips = if pod.host_network() { self.cx.host_ips() } else { ips.unwrap_or_default() };
+                Ok((id, config, ips))
+            }
+            Err(message) => {
+                let message = format!("Failed to create pod sandbox: {message}");
+                self.cx.events.emit(pod, events::Kind::Warning, "FailedCreatePodSandBox", &message, "");
+                Err(self.failed())
+            }
+        }
+    }
+
+    fn current_sandbox(
+        &mut self,
+        pod: &Pod,
+        runtime: &PodRuntime,
+        actions: &Actions,
+    ) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
+        let Some(sandbox) = runtime.ready_sandbox() else { return Err(self.failed()) };
+        let config = start::sandbox_config(&self.cx, pod, actions.attempt).map_err(|message| {
+            tracing::warn!(pod = pod.shown(), message, "sandbox configuration");
+            self.failed()
+        })?;
+        let ips = if pod.host_network() { self.cx.host_ips() } else { sandbox.ips.clone() };
+        Ok((sandbox.id.clone(), config, ips))
+    }
+
+    /// Starts containers in order. Gives whether one was started, and when to look again for the others.
+    async fn start_all(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime, starts: &[Start], sandbox: &Sandbox<'_>) -> (bool, Next) {
+        let (mut started, mut next) = (false, Next::Woken);
+        for begin in starts {
+            let Some(spec) = start::spec_of(pod, *begin) else { continue };
+            let result = match self.backing_off(pod, &spec, runtime) {
+                Some(wait) => Err(wait),
+                None => match start::container(&self.cx, pod, *begin, runtime, sandbox).await {
+                    Ok(()) => {
+                        self.prune(pod, &spec.name, runtime).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(self.start_failed(&spec.name, error)),
+                },
+            };
+            match result {
+                Ok(()) => {
+                    self.reasons.remove(&spec.name);
+                    started = true;
+                }
+                Err(wait) => {
+                    next = next.sooner(wait);
+                    if begin.role == Role::Init {
+                        break;
+                    }
+                }
+            }
+        }
+        if next != Next::Woken {
+            // the reasons are news, even if nothing was started
+            if let Ok(now) = self.read(pod).await {
+                self.report(pod, self.status(pod, &now, false));
+            }
+        } else if started {
+            self.failures = 0;
+        }
+        (started, next)
+    }
+
+    fn start_failed(&mut self, name: &str, error: StartError) -> Next {
+        let next = match error.retry {
+            Some(delay) => Next::after(delay),
+            None => self.failed(),
+        };
+        self.reasons.insert(name.to_owned(), (error.reason, error.message));
+        next
+    }
+
+    /// When a crashing container may be started again; `None`: now.
+    fn backing_off(&mut self, pod: &Pod, spec: &k8s_openapi::api::core::v1::Container, runtime: &PodRuntime) -> Option<Next> {
+        let last = runtime.container(&spec.name).filter(|container| container.state == State::Exited)?;
+        let ended = last.finished_at?;
+        let (delay, until) = self.backoffs.restart(spec, ended, Timestamp::now()).err()?;
+        let shown = component_base::flags::GoDuration(delay);
+        let message = format!("back-off {shown} restarting failed container={} pod={}", spec.name, pod.shown());
+        let path = events::container_path(pod, &spec.name);
+        let event = format!("Back-off restarting failed container {} in pod {}", spec.name, pod.shown());
+        self.cx.events.emit(pod, events::Kind::Warning, "BackOff", &event, &path);
+        self.reasons.insert(spec.name.clone(), ("CrashLoopBackOff".to_owned(), message));
+        Some(Next::At(until))
+    }
+
+    /// Of a container's dead predecessors the newest is kept, for its logs and last state.
+    async fn prune(&self, pod: &Pod, name: &str, runtime: &PodRuntime) {
+        let dead: Vec<_> =
+            runtime.containers.iter().filter(|container| container.name == name && container.state == State::Exited).collect();
+        for container in dead.into_iter().skip(1) {
+            if let Err(error) = kill::remove_container(&self.cx, pod.namespace(), pod.name(), container).await {
+                tracing::warn!(pod = pod.shown(), %error, "remove dead container");
+            }
+        }
+    }
+}

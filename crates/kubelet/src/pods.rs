@@ -1,0 +1,206 @@
+//! The table of the node's pods: which there are, and how to reach each one's worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Rejection;
+use crate::pod::PodExt;
+
+/// What a worker is told. The newest state counts; nothing is queued.
+pub struct Mailbox {
+    inbox: Mutex<Inbox>,
+    /// Told at every change.
+    pub wake: Notify,
+    /// Cancelled when the pod must end: what the worker does for it to run is given up.
+    pub ending: CancellationToken,
+}
+
+/// The state behind a mailbox.
+#[derive(Clone)]
+pub struct Inbox {
+    /// The newest specification.
+    pub pod: Arc<Pod>,
+    /// For a static pod: its mirror in the API.
+    pub mirror: Option<Arc<Pod>>,
+    /// The object is gone from its source.
+    pub gone: bool,
+    /// The node refused it.
+    pub rejected: Option<Rejection>,
+}
+
+impl Mailbox {
+    fn new(pod: Arc<Pod>, mirror: Option<Arc<Pod>>, rejected: Option<Rejection>) -> Self {
+        let inbox = Mutex::new(Inbox { pod, mirror, gone: false, rejected });
+        Self { inbox, wake: Notify::new(), ending: CancellationToken::new() }
+    }
+
+    /// The newest state.
+    #[must_use]
+    pub fn read(&self) -> Inbox {
+        self.inbox.lock().clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inbox)) {
+        let ends = {
+            let mut inbox = self.inbox.lock();
+            change(&mut inbox);
+            inbox.gone || inbox.pod.metadata.deletion_timestamp.is_some()
+        };
+        if ends {
+            self.ending.cancel();
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// The table; clones share it.
+#[derive(Clone, Default)]
+pub struct Pods {
+    inner: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    pods: HashMap<String, Arc<Mailbox>>,
+    /// Mirror pods by namespace and name.
+    mirrors: HashMap<(String, String), Arc<Pod>>,
+    /// Static pods that wait for an older one of the same name to end.
+    waiting: HashMap<(String, String), Arc<Pod>>,
+}
+
+fn name_of(pod: &Pod) -> (String, String) {
+    (pod.namespace().to_owned(), pod.name().to_owned())
+}
+
+impl Pods {
+    /// Takes a pod's newest state. Gives the mailbox of a worker to start if the pod is new. `admit` is asked for
+    /// a new pod, with those that the node runs already.
+    pub fn upsert(&self, pod: Arc<Pod>, admit: impl FnOnce(&[&Pod]) -> Option<Rejection>) -> Option<Arc<Mailbox>> {
+        let mut table = self.inner.lock();
+        if let Some(mailbox) = table.pods.get(pod.uid()) {
+            mailbox.change(|inbox| inbox.pod = pod);
+            return None;
+        }
+        let name = name_of(&pod);
+        if pod.is_static() {
+            let older = table.pods.values().any(|mailbox| name_of(&mailbox.inbox.lock().pod) == name);
+            if older {
+                table.waiting.insert(name, pod);
+                return None;
+            }
+        }
+        let others: Vec<Arc<Pod>> = table.pods.values().filter_map(|mailbox| counted(&mailbox.inbox.lock())).collect();
+        let rejected = admit(&others.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+        let mirror = table.mirrors.get(&name).filter(|_| pod.is_static()).cloned();
+        let mailbox = Arc::new(Mailbox::new(pod.clone(), mirror, rejected));
+        if pod.metadata.deletion_timestamp.is_some() {
+            mailbox.ending.cancel();
+        }
+        table.pods.insert(pod.uid().to_owned(), mailbox.clone());
+        Some(mailbox)
+    }
+
+    /// The pod is gone from its source.
+    pub fn remove(&self, uid: &str) {
+        let mut table = self.inner.lock();
+        table.waiting.retain(|_, pod| pod.uid() != uid);
+        if let Some(mailbox) = table.pods.get(uid) {
+            mailbox.change(|inbox| inbox.gone = true);
+        }
+    }
+
+    /// A worker is through. Gives the static pod that waited for it, if any.
+    pub fn finish(&self, uid: &str) -> Option<Arc<Pod>> {
+        let mut table = self.inner.lock();
+        let mailbox = table.pods.remove(uid)?;
+        let name = name_of(&mailbox.inbox.lock().pod);
+        table.waiting.remove(&name)
+    }
+
+    /// A mirror pod appeared, changed or went away.
+    pub fn set_mirror(&self, mirror: &Arc<Pod>, present: bool) {
+        let mut table = self.inner.lock();
+        let name = name_of(mirror);
+        if present {
+            table.mirrors.insert(name.clone(), mirror.clone());
+        } else {
+            table.mirrors.remove(&name);
+        }
+        let of_name = table.pods.values().find(|mailbox| {
+            let inbox = mailbox.inbox.lock();
+            inbox.pod.is_static() && name_of(&inbox.pod) == name
+        });
+        if let Some(mailbox) = of_name {
+            mailbox.change(|inbox| inbox.mirror = Some(mirror.clone()).filter(|_| present));
+        }
+    }
+
+    /// Mirror pods whose static pod is not there.
+    #[must_use]
+    pub fn orphaned_mirrors(&self) -> Vec<Arc<Pod>> {
+        let table = self.inner.lock();
+        let names: Vec<_> = table.pods.values().map(|m| m.inbox.lock().pod.clone()).filter(|p| p.is_static()).map(|p| name_of(&p)).collect();
+        table.mirrors.iter().filter(|(name, _)| !names.contains(name)).map(|(_, mirror)| mirror.clone()).collect()
+    }
+
+    /// Lets a pod's worker look again.
+    pub fn wake(&self, uid: &str) {
+        if let Some(mailbox) = self.inner.lock().pods.get(uid) {
+            mailbox.wake.notify_one();
+        }
+    }
+
+    /// Lets every worker look again.
+    pub fn wake_all(&self) {
+        for mailbox in self.inner.lock().pods.values() {
+            mailbox.wake.notify_one();
+        }
+    }
+
+    /// Whether there is such a pod.
+    #[must_use]
+    pub fn contains(&self, uid: &str) -> bool {
+        let table = self.inner.lock();
+        table.pods.contains_key(uid) || table.waiting.values().any(|pod| pod.uid() == uid)
+    }
+
+    /// A pod by name; a static pod also by its mirror's name.
+    #[must_use]
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let table = self.inner.lock();
+        let found = table.pods.values().find_map(|mailbox| {
+            let pod = mailbox.inbox.lock().pod.clone();
+            (pod.name() == name && pod.namespace() == namespace).then_some(pod)
+        });
+        found
+    }
+
+    /// A pod by UID, also by that of its mirror.
+    #[must_use]
+    pub fn by_uid(&self, uid: &str) -> Option<Arc<Pod>> {
+        let table = self.inner.lock();
+        if let Some(mailbox) = table.pods.get(uid) {
+            return Some(mailbox.inbox.lock().pod.clone());
+        }
+        let mirror = table.mirrors.values().find(|mirror| mirror.uid() == uid).map(|mirror| name_of(mirror))?;
+        table.pods.values().map(|mailbox| mailbox.inbox.lock().pod.clone()).find(|pod| name_of(pod) == mirror)
+    }
+
+    /// All pods.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Pod>> {
+        self.inner.lock().pods.values().map(|mailbox| mailbox.inbox.lock().pod.clone()).collect()
+    }
+}
+
+/// The pod, if it takes up resources.
+fn counted(inbox: &Inbox) -> Option<Arc<Pod>> {
+    let phase = inbox.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let over = matches!(phase, Some("Succeeded" | "Failed")) || inbox.rejected.is_some();
+    (!over).then(|| inbox.pod.clone())
+}
