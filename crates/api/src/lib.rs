@@ -7,7 +7,12 @@
 
 pub mod canonical;
 pub mod cbor;
+pub mod codec;
+pub mod columns;
+pub mod defaults;
+pub mod discovery;
 pub mod json;
+pub mod jsonpath;
 pub mod merge;
 pub mod openapi;
 pub mod proto;
@@ -15,5 +20,6 @@ pub mod resources;
 pub mod schema;
 pub mod validate;
 pub mod value;
+pub mod yaml;
 
 pub use value::{Map, Value};

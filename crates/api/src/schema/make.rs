@@ -135,6 +135,7 @@ impl TypeMaker {
             rules_text: self.rules_text,
             rules: OnceLock::new(),
             has_rules: OnceLock::new(),
+            has_defaults: OnceLock::new(),
         }
     }
 }

@@ -52,6 +52,7 @@ pub struct Type {
     rules_text: &'static str,
     rules: OnceLock<Box<Rules>>,
     has_rules: OnceLock<bool>,
+    has_defaults: OnceLock<bool>,
 }
 
 /// One field of a [`Type`].
@@ -268,6 +269,13 @@ impl Type {
     /// The declarative rules of the type and its own fields; nothing below them.
     pub fn rules(&self) -> &Rules {
         self.rules.get_or_init(|| Box::new(Rules::parse(self.rules_text, self)))
+    }
+
+    /// Whether the type or any below it declares a constant default.
+    pub fn has_defaults(&self) -> bool {
+        *self.has_defaults.get_or_init(|| {
+            rule::any_below(self, |of| of.fields.iter().any(|f| f.node.default.is_some()), &mut Vec::new())
+        })
     }
 
     /// Whether the type or any below it has an enforced rule.

@@ -315,23 +315,23 @@ impl Rules {
 
 /// Whether a rule that can refuse something is on the type or on any below it.
 pub(super) fn reaches(of: &Type) -> bool {
-    fn visit<'a>(of: &'a Type, seen: &mut Vec<&'a str>) -> bool {
-        if seen.contains(&&*of.name) {
-            return false;
-        }
-        seen.push(&of.name);
-        let rules = of.rules();
-        rules
-            .fields
-            .iter()
-            .any(|(_, set)| set.rules.iter().any(|s| s.level != Level::Alpha && s.rule.enforces()))
-            || of.fields.iter().any(|f| below(&f.node, seen))
+    let refuses = |set: &RuleSet| set.rules.iter().any(|s| s.level != Level::Alpha && s.rule.enforces());
+    any_below(of, |of| of.rules().fields.iter().any(|(_, set)| refuses(set)), &mut Vec::new())
+}
+
+/// Whether `holds` is true of the type or of any below it; types that hold themselves are looked at once.
+pub(super) fn any_below<'a>(
+    of: &'a Type,
+    holds: impl Fn(&Type) -> bool + Copy,
+    seen: &mut Vec<&'a str>,
+) -> bool {
+    if !of.name.is_empty() && !of.custom && seen.contains(&&*of.name) {
+        return false;
     }
-    fn below<'a>(node: &'a Node, seen: &mut Vec<&'a str>) -> bool {
-        match &node.leaf().shape {
-            Shape::Struct(of) => visit(of, seen),
-            _ => false,
-        }
-    }
-    visit(of, &mut Vec::new())
+    seen.push(&of.name);
+    let below = |node: &'a Node, seen: &mut Vec<&'a str>| match &node.leaf().shape {
+        Shape::Struct(of) => any_below(of, holds, seen),
+        _ => false,
+    };
+    holds(of) || of.fields.iter().any(|f| below(&f.node, seen))
 }
