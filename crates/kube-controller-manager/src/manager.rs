@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
-use crate::{clusterroleaggregation, deployment, nodeipam, podgc, replicaset, rootca, serviceaccount};
+use crate::{clusterroleaggregation, deployment, garbagecollector, namespace, nodeipam, podgc, replicaset, rootca, serviceaccount};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -50,6 +50,8 @@ const CONTROLLERS: &[Entry] = controllers! {
     "replicaset-controller" "replicaset" true => |c| replicaset::run(c, replicaset::REPLICA_SETS);
     "replicationcontroller-controller" "replicationcontroller" true => |c| replicaset::run(c, replicaset::REPLICATION_CONTROLLERS);
     "deployment-controller" "deployment" true => deployment::run;
+    "namespace-controller" "namespace" true => namespace::run;
+    "garbage-collector-controller" "garbagecollector" true => garbagecollector::run;
     "serviceaccount-controller" "serviceaccount" true => serviceaccount::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" true => rootca::run;
     "pod-garbage-collector-controller" "podgc" true => podgc::run;

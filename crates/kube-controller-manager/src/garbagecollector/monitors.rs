@@ -1,0 +1,199 @@
+//! A watch on every kind that can be deleted, metadata only; kinds that other controllers watch anyway share their
+//! informers. The set follows discovery, which is asked again when custom resources come and go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use client::discovery::{Discovered, Discovery};
+use client::{Api, Event, Informer, InformerOptions, ObjectMeta, OwnerReference, Resource, View, resource, view};
+use compact_str::CompactString;
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::graph::Object;
+use crate::context::Context;
+use crate::views::{Deployment, EndpointSlice, Endpoints, Namespace, Node, Pod, ReplicaSet, Service, ServiceAccount};
+use crate::views::{ClusterRole, ControllerRevision, DaemonSet};
+
+/// What the collector reads of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Lean {
+    metadata: LeanMeta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LeanMeta {
+    name: CompactString,
+    namespace: CompactString,
+    uid: CompactString,
+    resource_version: CompactString,
+    owner_references: Vec<OwnerReference>,
+    finalizers: Vec<CompactString>,
+    deletion_timestamp: Option<serde::de::IgnoredAny>,
+}
+
+view!(Lean);
+
+/// Views that have an object's whole metadata.
+pub trait HasMeta: View {
+    fn object(&self, kind: &Arc<Resource>) -> Object;
+}
+
+impl HasMeta for Lean {
+    fn object(&self, kind: &Arc<Resource>) -> Object {
+        let meta = &self.metadata;
+        Object {
+            kind: kind.clone(),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            owners: meta.owner_references.clone(),
+            finalizers: meta.finalizers.clone(),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+macro_rules! has_meta {
+    ($($view:ty),*) => {
+        $(impl HasMeta for $view {
+            fn object(&self, kind: &Arc<Resource>) -> Object {
+                let meta: &ObjectMeta = &self.metadata;
+                Object::new(kind, meta)
+            }
+        })*
+    };
+}
+
+has_meta!(Pod, Node, ReplicaSet, Deployment, DaemonSet, ControllerRevision, Service, Endpoints, EndpointSlice, Namespace, ServiceAccount, ClusterRole);
+
+/// Told of each object: `true` if it is gone.
+pub type Sink = Arc<dyn Fn(Object, bool) + Send + Sync>;
+
+/// The watches, by group and plural.
+pub struct Monitors {
+    context: Context,
+    api: Api,
+    sink: Sink,
+    running: RwLock<HashMap<(String, String), Monitor>>,
+    /// By group and kind.
+    kinds: RwLock<HashMap<(String, String), Arc<Resource>>>,
+}
+
+struct Monitor {
+    resource: Arc<Resource>,
+    /// Ends it; shared informers go on.
+    stop: Option<CancellationToken>,
+}
+
+type Synced = BoxFuture<'static, ()>;
+
+impl Monitors {
+    pub fn new(context: Context, sink: Sink) -> Self {
+        let api = context.manager.with_user_agent("kube-controller-manager/generic-garbage-collector");
+        Self { context, api, sink, running: RwLock::default(), kinds: RwLock::default() }
+    }
+
+    /// The resource of an owner's kind.
+    pub fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        self.kinds.read().get(&(group.to_owned(), kind.to_owned())).cloned()
+    }
+
+    /// Starts and stops watches so that they are those of `discovery`; what to wait for until the new ones have
+    /// their first list.
+    pub fn follow(&self, discovery: &Discovery) -> Vec<Synced> {
+        self.note_kinds(discovery);
+        let wanted: HashMap<_, _> = discovery.resources.iter().filter(|d| is_watched(d)).map(|d| (key(&d.resource), d)).collect();
+        let mut running = self.running.write();
+        running.retain(|key, monitor| {
+            // What a server that does not answer had is not gone.
+            let version = format!("{}/{}", monitor.resource.group, monitor.resource.version);
+            let keep = wanted.contains_key(key) || discovery.stale.contains(&version);
+            if let (false, Some(stop)) = (keep, &monitor.stop) {
+                stop.cancel();
+            }
+            keep
+        });
+        let mut waiting = Vec::new();
+        for (key, found) in wanted {
+            if !running.contains_key(&key) {
+                let (monitor, synced) = self.start(&found.resource);
+                running.insert(key, monitor);
+                waiting.push(synced);
+            }
+        }
+        waiting
+    }
+
+    fn note_kinds(&self, discovery: &Discovery) {
+        let mut kinds = self.kinds.write();
+        for found in &discovery.resources {
+            let key = (found.resource.group.to_string(), found.resource.kind.to_string());
+            // Several resources may answer with one kind; the one that lists its objects is meant.
+            if found.has("get") && (found.has("list") || !kinds.contains_key(&key)) {
+                kinds.insert(key, Arc::new(found.resource.clone()));
+            }
+        }
+    }
+
+    fn start(&self, found: &Resource) -> (Monitor, Synced) {
+        let resource = Arc::new(found.clone());
+        if let Some(synced) = self.share(&resource) {
+            return (Monitor { resource, stop: None }, synced);
+        }
+        let options = InformerOptions { metadata_only: true, ..InformerOptions::default() };
+        let informer: Informer<Lean> = Informer::new(self.api.clone(), found.clone(), options);
+        let stop = self.context.shutdown.child_token();
+        let synced = self.attach(&informer, &resource);
+        informer.start(stop.clone());
+        (Monitor { resource, stop: Some(stop) }, synced)
+    }
+
+    /// Joins an informer that the controllers have anyway.
+    fn share(&self, resource: &Arc<Resource>) -> Option<Synced> {
+        let informers = &self.context.informers;
+        let is = |other: &resource::Resource| resource.group == other.group && resource.plural == other.plural;
+        Some(match () {
+            () if is(&resource::PODS) => self.attach(&informers.pods(), resource),
+            () if is(&resource::NODES) => self.attach(&informers.nodes(), resource),
+            () if is(&resource::REPLICA_SETS) => self.attach(&informers.replica_sets(), resource),
+            () if is(&resource::REPLICATION_CONTROLLERS) => self.attach(&informers.replication_controllers(), resource),
+            () if is(&resource::DEPLOYMENTS) => self.attach(&informers.deployments(), resource),
+            () if is(&resource::DAEMON_SETS) => self.attach(&informers.daemon_sets(), resource),
+            () if is(&resource::CONTROLLER_REVISIONS) => self.attach(&informers.controller_revisions(), resource),
+            () if is(&resource::SERVICES) => self.attach(&informers.services(), resource),
+            () if is(&resource::ENDPOINTS) => self.attach(&informers.endpoints(), resource),
+            () if is(&resource::ENDPOINT_SLICES) => self.attach(&informers.endpoint_slices(), resource),
+            () if is(&resource::NAMESPACES) => self.attach(&informers.namespaces(), resource),
+            () if is(&resource::SERVICE_ACCOUNTS) => self.attach(&informers.service_accounts(), resource),
+            () if is(&resource::CLUSTER_ROLES) => self.attach(&informers.cluster_roles(), resource),
+            () => return None,
+        })
+    }
+
+    fn attach<V: HasMeta>(&self, informer: &Informer<V>, resource: &Arc<Resource>) -> Synced {
+        let (sink, kind) = (self.sink.clone(), resource.clone());
+        informer.add_handler(move |event| match event {
+            Event::Added(v) | Event::Modified { new: v, .. } => sink(v.object(&kind), false),
+            Event::Deleted(v) => sink(v.object(&kind), true),
+        });
+        let informer = informer.clone();
+        Box::pin(async move { informer.wait_synced().await })
+    }
+}
+
+fn key(resource: &Resource) -> (String, String) {
+    (resource.group.to_string(), resource.plural.to_string())
+}
+
+/// Events have no owners worth a watch.
+fn is_watched(found: &Discovered) -> bool {
+    let events = found.resource.plural == "events" && matches!(&*found.resource.group, "" | "events.k8s.io");
+    !events && ["list", "watch", "delete"].iter().all(|verb| found.has(verb))
+}
