@@ -127,7 +127,8 @@ async fn add(request: &Request, config: &Config) -> Result<String, Error> {
     }
     let mac = result?;
     if !config.port_mappings().is_empty() {
-        host_ports::set(&request.container, address, config.port_mappings()).await?;
+        let link = host_link(&request.container, &request.interface);
+        host_ports::set(Path::new(&config.data_dir), &request.container, &link, address, config.port_mappings())?;
     }
     Ok(success(request, config, address, range.gateway(), &mac))
 }
@@ -181,7 +182,7 @@ fn success(request: &Request, config: &Config, address: Ipv4Addr, gateway: Ipv4A
 
 /// May be called twice, and after the namespace is gone.
 async fn delete(request: &Request, config: &Config) -> Result<(), Error> {
-    host_ports::clear(&request.container).await?;
+    host_ports::clear(Path::new(&config.data_dir), &request.container)?;
     let here = links::connect()?;
     links::remove(&here, &host_link(&request.container, &request.interface)).await?;
     ipam::Range::open(Path::new(&config.data_dir), config.subnet)?.give_back(&holder(request))
@@ -201,7 +202,7 @@ async fn collect(config: &Config) -> Result<(), Error> {
     let valid: Vec<String> = config.valid_attachments.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
     for lost in range.holders()?.into_iter().filter(|h| !valid.contains(h)) {
         if let Some((container, _)) = lost.split_once(' ') {
-            host_ports::clear(container).await?;
+            host_ports::clear(Path::new(&config.data_dir), container)?;
         }
         range.give_back(&lost)?;
     }

@@ -1,5 +1,8 @@
 //! The table of commands: a name, what it is, and what runs it.
 
+mod cni;
+mod daemon;
+mod kube_proxy;
 mod local;
 mod node_steps;
 
@@ -23,6 +26,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "status", about: "processes with memory and processor time", run: local::status },
     Command { name: "image", about: "`image load FILE...`: image archives into the nodes", run: local::image },
     Command { name: "enter", about: "`enter NODE [COMMAND...]`: a shell or a command inside a node", run: local::enter },
+    Command { name: "kube-proxy", about: "Services as nftables rules on a node", run: kube_proxy::run },
+    Command { name: "keelson-cni", about: "the pods' network, called by the container runtime", run: cni::run },
     Command { name: "version", about: "print the version", run: version },
     Command { name: "node-unshare", about: "", run: node_steps::unshare },
     Command { name: "node-init", about: "", run: node_steps::init },
