@@ -5,6 +5,7 @@ pub mod allocators;
 pub mod admission;
 pub mod authn;
 pub mod authz;
+pub mod bootstrap;
 pub mod endpoints;
 pub mod options;
 pub mod strategies;

@@ -45,6 +45,7 @@ pub struct Kind {
     pub unconditional_update: bool,
     pub field: Option<fn(&Value, &str) -> Option<String>>,
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    pub returns_deleted: bool,
 }
 
 /// A kind about which everything is default.
@@ -64,6 +65,7 @@ pub const PLAIN: Kind = Kind {
     unconditional_update: true,
     field: None,
     warnings: |_, _| Vec::new(),
+    returns_deleted: false,
 };
 
 /// With a spec, a generation of it, and a status of its own.
@@ -135,6 +137,10 @@ impl Strategy for Kind {
 
     fn allows_unconditional_update(&self) -> bool {
         self.unconditional_update
+    }
+
+    fn returns_deleted(&self) -> bool {
+        self.returns_deleted
     }
 
     fn name_errors(&self, name: &str, generated_prefix: bool) -> Option<Vec<String>> {

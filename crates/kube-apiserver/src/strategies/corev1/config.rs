@@ -38,7 +38,7 @@ pub const SECRET: Kind = Kind {
 };
 
 pub const SERVICE_ACCOUNT: Kind =
-    Kind { cells: Some(|o, now| vec![cells::name(o), cells::age(o, now)]), ..PLAIN };
+    Kind { cells: Some(|o, now| vec![cells::name(o), cells::age(o, now)]), returns_deleted: true, ..PLAIN };
 
 fn row(o: &Value, now: Timestamp, kind: Option<Value>) -> Vec<Value> {
     let count = map_at(o, &["data"]).len() + map_at(o, &["binaryData"]).len();

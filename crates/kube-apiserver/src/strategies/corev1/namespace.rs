@@ -68,6 +68,15 @@ impl Strategy for Namespace {
         errors
     }
 
+    fn is_held(&self, object: &Value) -> bool {
+        let meta = map_at(object, &["metadata"]);
+        !meta.list("finalizers").is_empty() || !map_at(object, &["spec"]).list("finalizers").is_empty()
+    }
+
+    fn mark_deleted(&self, _cx: &RequestContext, object: &mut Map) {
+        object.map_mut("status").insert("phase", "Terminating");
+    }
+
     fn name_errors(&self, name: &str, generated_prefix: bool) -> Option<Vec<String>> {
         Some(names::dns1123_label(&names::masked(name, generated_prefix)))
     }

@@ -96,6 +96,10 @@ impl Strategy for Pod {
         Grace::Seconds(seconds)
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
         Some(cells::row(object, now))
     }
@@ -170,6 +174,10 @@ impl Strategy for PodTemplate {
 
     fn validate_update(&self, cx: &RequestContext, object: &Value, _old: &Value) -> ErrorList {
         self.validate(cx, object)
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
     }
 
     fn cells(&self, object: &Value, _now: Timestamp) -> Option<Vec<Value>> {

@@ -120,6 +120,10 @@ impl Strategy for Service {
         Some(super::names::dns1035_label(&super::names::masked(name, generated_prefix)))
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
         let spec = map_at(object, &["spec"]);
         Some(vec![

@@ -26,7 +26,7 @@ pub const PERSISTENT_VOLUME: Kind = Kind {
     validate,
     validate_update,
     cells: Some(row),
-    ..PLAIN
+    returns_deleted: true, ..PLAIN
 };
 
 fn defaults(object: &mut Map) {

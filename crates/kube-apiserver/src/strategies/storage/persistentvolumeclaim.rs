@@ -19,7 +19,7 @@ pub const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     validate,
     validate_update,
     cells: Some(row),
-    ..PLAIN
+    returns_deleted: true, ..PLAIN
 };
 
 /// Also of claim templates.
