@@ -1,3 +1,4 @@
+//! The canonical form on small objects, and the words of its errors.
 #![allow(clippy::unwrap_used)]
 
 use crate::json;

@@ -1,3 +1,4 @@
+//! Declarative rules on small objects.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
