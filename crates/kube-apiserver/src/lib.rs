@@ -6,6 +6,7 @@ pub mod admission;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
+pub mod conversion;
 pub mod endpoints;
 pub mod options;
 pub mod strategies;
