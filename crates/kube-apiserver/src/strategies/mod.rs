@@ -151,3 +151,6 @@ pub(crate) fn plain_field(object: &Value, label: &str) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

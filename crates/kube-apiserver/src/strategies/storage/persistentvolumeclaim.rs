@@ -11,10 +11,7 @@ use crate::strategies::{cells, quantities, selectors, validation};
 pub const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     defaults,
     status: StatusField::Own,
-    create: |_, object| {
-        object.map_mut("status").insert("phase", "Pending");
-        same_source(object);
-    },
+    create: |_, object| same_source(object),
     update: |_, object, _| same_source(object),
     validate,
     validate_update,

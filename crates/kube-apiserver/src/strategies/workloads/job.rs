@@ -186,14 +186,22 @@ fn generate_selector(object: &mut Map) {
         Some(m) => (m.text("uid").to_owned(), m.text("name").to_owned()),
         None => return,
     };
+    let generated = [(UID, &uid), (NAME, &name), (OLD_UID, &uid), (OLD_NAME, &name)];
+    let own = object.sub("metadata").and_then(|m| m.sub("labels")).cloned();
     let spec = object.map_mut("spec");
     let labels = spec.map_mut("template").map_mut("metadata").map_mut("labels");
-    for (key, value) in [(UID, &uid), (NAME, &name), (OLD_UID, &uid), (OLD_NAME, &name)] {
+    // Labels that were taken from the template are the same map upstream, and so get what the template gets.
+    let shared = own.is_some_and(|own| own == *labels);
+    for (key, value) in generated {
         labels.insert(key, value.as_str());
     }
     let selected = spec.map_mut("selector").map_mut("matchLabels");
     if !selected.contains_key(UID) && !selected.contains_key(OLD_UID) {
         selected.insert(UID, uid.as_str());
+    }
+    if shared {
+        let labels = object.map_mut("metadata").map_mut("labels");
+        generated.iter().for_each(|(key, value)| drop(labels.insert(*key, value.as_str())));
     }
 }
 
