@@ -6,7 +6,11 @@
 pub mod clusterroleaggregation;
 pub mod context;
 mod control;
+pub mod daemonset;
 pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod endpointslicemirroring;
 pub mod garbagecollector;
 mod identity;
 pub mod informers;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
-use crate::{clusterroleaggregation, deployment, garbagecollector, namespace, nodeipam, podgc, replicaset, rootca, serviceaccount};
+use crate::{clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam, podgc, replicaset, rootca, serviceaccount};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -50,6 +50,10 @@ const CONTROLLERS: &[Entry] = controllers! {
     "replicaset-controller" "replicaset" true => |c| replicaset::run(c, replicaset::REPLICA_SETS);
     "replicationcontroller-controller" "replicationcontroller" true => |c| replicaset::run(c, replicaset::REPLICATION_CONTROLLERS);
     "deployment-controller" "deployment" true => deployment::run;
+    "daemonset-controller" "daemonset" true => daemonset::run;
+    "endpointslice-controller" "endpointslice" true => endpointslice::run;
+    "endpoints-controller" "endpoint" true => endpoints::run;
+    "endpointslice-mirroring-controller" "endpointslicemirroring" true => endpointslicemirroring::run;
     "namespace-controller" "namespace" true => namespace::run;
     "garbage-collector-controller" "garbagecollector" true => garbagecollector::run;
     "serviceaccount-controller" "serviceaccount" true => serviceaccount::run;
