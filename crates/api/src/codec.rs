@@ -2,7 +2,7 @@
 //!
 //! Choosing among what a client accepts is the HTTP layer's.
 
-use crate::canonical::{DecodeError, Found};
+use crate::canonical::{CanonError, DecodeError, Found};
 use crate::schema::Type;
 use crate::value::Value;
 use crate::{cbor, json, proto, yaml};
@@ -83,6 +83,44 @@ pub fn decode(bytes: &[u8], media: Media, of: &Type) -> Result<(Value, Found), D
     }
 }
 
+/// The message of the 400 for a body that cannot be decoded: what is no object at all is unrecognized, what is one
+/// of other types cannot be handled as the kind.
+pub fn refusal(error: &DecodeError, body: &[u8], version: &str, kind: &str) -> String {
+    let unrecognized = |why: String| {
+        format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summary(body))
+    };
+    match error {
+        DecodeError::Json(e) => unrecognized(format!("couldn't get version/kind; json parse error: {e}")),
+        DecodeError::Type(CanonError::Type { got, place, .. }) if place == "value" => {
+            let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+            let e = format!("json: cannot unmarshal {got} into Go value of type {wanted}");
+            unrecognized(format!("couldn't get version/kind; json parse error: {e}"))
+        }
+        DecodeError::Type(e) => cannot_be_handled(version, kind, e),
+        DecodeError::Yaml(e) => {
+            unrecognized(e.trim_start_matches("error converting YAML to JSON: ").to_owned())
+        }
+        other => unrecognized(other.to_string()),
+    }
+}
+
+/// The message of the 400 for a body that is no object of the kind; `why` may be [`Found::strict_error`].
+pub fn cannot_be_handled(version: &str, kind: &str, why: impl std::fmt::Display) -> String {
+    format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}")
+}
+
+/// The beginning of a body, as text if it looks like JSON, else in hexadecimal digits.
+fn summary(body: &[u8]) -> String {
+    const MAX: usize = 30;
+    let start = &body[..body.len().min(MAX)];
+    let text = match body.first() {
+        None => return "<empty>".into(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if body.len() > MAX { format!("{text} ...") } else { text }
+}
+
 /// A body of that media type. Fails only for protobuf of a type that has no message.
 pub fn encode(value: &Value, media: Media, of: &Type) -> Result<Vec<u8>, proto::ProtoError> {
     Ok(match media {
@@ -101,6 +139,25 @@ pub fn encode(value: &Value, media: Media, of: &Type) -> Result<Vec<u8>, proto::
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn refusals_are_in_upstreams_words() {
+        let of = crate::schema::by_gvk("apps", "v1", "Deployment").unwrap();
+        let message = |body: &str| {
+            let error = decode(body.as_bytes(), Media::Json, &of).unwrap_err();
+            refusal(&error, body.as_bytes(), "v1", "Deployment")
+        };
+        assert_eq!(
+            message("{\"spec\":"),
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: unexpected end of JSON input ({\"spec\":)"
+        );
+        assert!(message("[]").ends_with(r#"Kind string "json:\"kind,omitempty\"" } (5b5d)"#));
+        assert!(message("").ends_with("(<empty>)"));
+        assert!(
+            message("{\"spec\":[1]}")
+                .starts_with("Deployment in version \"v1\" cannot be handled as a Deployment: json: ")
+        );
+    }
 
     #[test]
     fn every_encoding_gives_the_same_tree() {

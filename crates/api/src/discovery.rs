@@ -176,11 +176,19 @@ fn kind_of(gvk: apimachinery::GroupVersionKind) -> Value {
     value!({"group": (&*gvk.group), "version": (&*gvk.version), "kind": (&*gvk.kind)})
 }
 
+/// Built-in kinds of the resource's own version are named without it, custom ones in full.
 fn aggregated_resource(row: &Resource) -> Value {
-    let sub = |s: &Subresource| value!({"subresource": (&*s.name), "responseKind": kind_of(row.subresource_gvk(s)), "verbs": texts(&s.verbs)});
+    let custom = row.object_type().is_none();
+    let bare = |group: &Arc<str>, version: &Arc<str>, kind: &Arc<str>| value!({"group": (&**group), "version": (&**version), "kind": (&**kind)});
+    let none = Arc::<str>::from("");
+    let own = if custom { kind_of(row.gvk()) } else { bare(&none, &none, &row.kind) };
+    let sub = |s: &Subresource| {
+        let kind = if custom { kind_of(row.subresource_gvk(s)) } else { bare(&s.group, &s.version, &s.kind) };
+        value!({"subresource": (&*s.name), "responseKind": kind, "verbs": texts(&s.verbs)})
+    };
     let mut out = value!({
         "resource": (&*row.resource),
-        "responseKind": kind_of(row.gvk()),
+        "responseKind": own,
         "scope": (if row.namespaced { "Namespaced" } else { "Cluster" }),
         "singularResource": (&*row.singular),
         "verbs": texts(&row.verbs),
@@ -254,7 +262,7 @@ mod tests {
         check(&api_versions("1.2.3.4:6443"), "meta.v1.APIVersions");
         let aggregated =
             check(&aggregated(std::slice::from_ref(core)), "apidiscovery.v2.APIGroupDiscoveryList");
-        let start = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[{"metadata":{},"versions":[{"version":"v1","resources":[{"resource":"bindings","responseKind":{"group":"","version":"v1","kind":"Binding"},"scope":"Namespaced","singularResource":"binding","verbs":["create"]},"#;
+        let start = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[{"metadata":{},"versions":[{"version":"v1","resources":[{"resource":"bindings","responseKind":{"group":"","version":"","kind":"Binding"},"scope":"Namespaced","singularResource":"binding","verbs":["create"]},"#;
         assert!(aggregated.starts_with(start), "{}", &aggregated[..400]);
     }
 }

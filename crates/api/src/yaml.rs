@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
-use crate::canonical::{self, DecodeError, Found};
+use crate::canonical::{self, DecodeError, Finding, Found};
 use crate::json;
 use crate::schema::Type;
 use crate::value::{Map, Value};
@@ -113,7 +113,7 @@ pub fn decode(bytes: &[u8], of: &Type) -> Result<(Value, Found), DecodeError> {
         Ok(value) => value,
         Err(strict) => {
             let value = parse(bytes)?;
-            found.duplicate.push(strict.to_string());
+            found.add(Finding::Text(strict.to_string()));
             value
         }
     };
@@ -226,6 +226,7 @@ mod tests {
         let of = crate::schema::by_gvk("", "v1", "ConfigMap").unwrap();
         let (value, found) = decode(b"kind: ConfigMap\nkind: ConfigMap\nx: 1\n", &of).unwrap();
         assert_eq!(value.kind(), "ConfigMap");
-        assert_eq!((found.unknown.as_slice(), found.duplicate.len()), (["x".to_owned()].as_slice(), 1));
+        assert_eq!(found.unknown().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(found.findings().len(), 2);
     }
 }

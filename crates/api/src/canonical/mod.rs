@@ -13,24 +13,54 @@ use crate::json::JsonError;
 use crate::schema::{Node, Shape, Special, Type, by_name};
 use crate::value::{Key, Map, Value};
 
-/// What decoding came across that field validation reports.
+/// What decoding came across that field validation reports, in the order of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Paths of fields that the type does not have: `spec.containers[0].foo`.
-    pub unknown: Vec<String>,
-    /// Paths of fields that came twice.
-    pub duplicate: Vec<String>,
+pub struct Found(Vec<Finding>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The path of a field that the type does not have: `spec.containers[0].foo`.
+    Unknown(String),
+    /// The path of a field that came twice.
+    Duplicate(String),
+    /// What a parser says in its own words (YAML).
+    Text(String),
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown(path) => write!(f, "unknown field {path:?}"),
+            Self::Duplicate(path) => write!(f, "duplicate field {path:?}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Found {
     pub fn is_empty(&self) -> bool {
-        self.unknown.is_empty() && self.duplicate.is_empty()
+        self.0.is_empty()
+    }
+
+    /// Adds one, unless it is there already.
+    pub fn add(&mut self, finding: Finding) {
+        if !self.0.contains(&finding) {
+            self.0.push(finding);
+        }
+    }
+
+    pub fn findings(&self) -> &[Finding] {
+        &self.0
+    }
+
+    /// Paths of fields that the type does not have.
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|f| if let Finding::Unknown(path) = f { Some(path.as_str()) } else { None })
     }
 
     /// A message each, as strict decoding and warnings say it.
     pub fn messages(&self) -> Vec<String> {
-        let duplicate = self.duplicate.iter().map(|p| format!("duplicate field {p:?}"));
-        duplicate.chain(self.unknown.iter().map(|p| format!("unknown field {p:?}"))).collect()
+        self.0.iter().map(ToString::to_string).collect()
     }
 
     /// The message of the 400 that `fieldValidation=Strict` answers.
@@ -112,6 +142,8 @@ enum Segment<'a> {
     Name(&'a str),
     Key(Key),
     Index(usize),
+    /// A Go embedded struct, which only errors of types name.
+    Embed(&'a str),
 }
 
 struct Walk<'a, 'f> {
@@ -128,6 +160,7 @@ impl<'a> Walk<'a, '_> {
             let name = match segment {
                 Segment::Name(n) => *n,
                 Segment::Key(k) => k.as_str(),
+                Segment::Embed(_) => continue,
                 Segment::Index(i) => {
                     out.push_str(&format!("[{i}]"));
                     continue;
@@ -143,7 +176,10 @@ impl<'a> Walk<'a, '_> {
 
     /// The fields on the way, without list positions and map keys, as Go's errors have it.
     fn fields_only(&self) -> String {
-        let names = self.path.iter().filter_map(|s| if let Segment::Name(n) = s { Some(*n) } else { None });
+        let names = self.path.iter().filter_map(|s| match s {
+            Segment::Name(n) | Segment::Embed(n) => Some(*n),
+            _ => None,
+        });
         names.collect::<Vec<_>>().join(".")
     }
 
@@ -180,13 +216,18 @@ impl<'a> Walk<'a, '_> {
         let mut kept: Vec<(u16, Key, Value)> = Vec::with_capacity(map.len() + of.always().len());
         for (key, mut value) in std::mem::take(map).into_entries() {
             let Some(at) = of.position(&key).filter(|at| of.fields[*at].in_json) else {
-                self.found.unknown.push(self.path_to(&key));
+                let path = self.path_to(&key);
+                self.found.add(Finding::Unknown(path));
                 continue;
             };
             let field = &of.fields[at];
+            let depth = self.path.len();
+            if let Some(embed) = field.embed.and_then(|e| of.embeds.get(usize::from(e))) {
+                self.path.push(Segment::Embed(embed.of.name.rsplit('.').next().unwrap_or_default()));
+            }
             self.path.push(Segment::Name(&field.name));
             self.node(&mut value, &field.node)?;
-            self.path.pop();
+            self.path.truncate(depth);
             if !crate::json::is_omitted(field, &value) {
                 kept.push((at as u16, field.name.clone(), value));
             }
@@ -294,6 +335,7 @@ impl<'a> Walk<'a, '_> {
             (Special::SchemaOrBool(_), _) => Err(CanonError::Text("boolean or JSON schema expected".into())),
             (Special::SchemaOrArray(_) | Special::SchemaOrStrings(_), _) => Ok(*value = Value::Null),
             _ => leaf::special(value, special).map_err(|wrong| match wrong {
+                leaf::Wrong::Type if matches!(special, Special::IntOrString) => self.wrong(value, "int32"),
                 leaf::Wrong::Type => self.wrong(value, "string"),
                 leaf::Wrong::Text(text) => CanonError::Text(text),
             }),
@@ -322,7 +364,8 @@ impl<'a> Walk<'a, '_> {
             }
         }
         for key in gone {
-            self.found.unknown.push(self.path_to(&key));
+            let path = self.path_to(&key);
+            self.found.add(Finding::Unknown(path));
             map.remove(&key);
         }
         map.sort_keys();

@@ -33,8 +33,8 @@ fn duplicates_and_unknown_fields_are_named_with_their_paths() {
         found,
         [
             "duplicate field \"kind\"",
-            "duplicate field \"spec.containers[1].name\"",
-            "unknown field \"spec.containers[1].foo\""
+            "unknown field \"spec.containers[1].foo\"",
+            "duplicate field \"spec.containers[1].name\""
         ]
     );
 }
@@ -53,6 +53,14 @@ fn wrong_types_are_refused_in_gos_words() {
     assert_eq!(
         error(r#"{"metadata":{"labels":{"a":1}}}"#),
         "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"
+    );
+    assert_eq!(
+        error(r#"{"spec":{"template":{"spec":{"volumes":[{"emptyDir":1}]}}}}"#),
+        "json: cannot unmarshal number into Go struct field Volume.spec.template.spec.volumes.VolumeSource.emptyDir of type v1.EmptyDirVolumeSource"
+    );
+    assert_eq!(
+        error(r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.5}}}}"#),
+        "json: cannot unmarshal number 1.5 into Go struct field RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge of type int32"
     );
     assert_eq!(error(r#"{"spec":"#), "unexpected end of JSON input");
     assert!(error(r#"{"metadata":{"creationTimestamp":"now"}}"#).starts_with("parsing time \"now\""));
@@ -74,5 +82,5 @@ fn custom_objects_are_pruned_and_sorted() {
         written,
         "{\"apiVersion\":\"e.com/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"any\":{\"a\":null,\"b\":1.5},\"size\":0}}\n"
     );
-    assert_eq!(found.unknown, ["spec.x", "y"]);
+    assert_eq!(found.unknown().collect::<Vec<_>>(), ["spec.x", "y"]);
 }

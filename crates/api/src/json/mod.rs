@@ -21,7 +21,7 @@ use crate::value::Value;
 pub fn decode(bytes: &[u8], of: &Type) -> Result<(Value, Found), DecodeError> {
     let parsed = parse_typed(bytes, of)?;
     let mut value = parsed.value;
-    let mut found = Found { duplicate: parsed.duplicates, ..Found::default() };
+    let mut found = parsed.found;
     canonical::canonicalize(&mut value, of, &mut found)?;
     Ok((value, found))
 }

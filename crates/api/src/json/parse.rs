@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::canonical::{Finding, Found};
 use crate::schema::{Node, Shape, Special, Type};
 use crate::value::{Key, Map, Value};
 
@@ -33,8 +34,9 @@ fn quote_char(c: char) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
     pub value: Value,
-    /// Paths of fields that came twice (`spec.replicas`); the last one counts.
-    pub duplicates: Vec<String>,
+    /// Fields that came twice (the last one counts), and those that a built-in type does not have (they are
+    /// left out).
+    pub found: Found,
 }
 
 /// `apiVersion` and `kind` of a text.
@@ -97,7 +99,7 @@ fn run(bytes: &[u8], expect: Expect<'_>) -> Result<Parsed, JsonError> {
     if parser.at < parser.bytes.len() {
         return Err(parser.wrong("after top-level value"));
     }
-    Ok(Parsed { value, duplicates: parser.duplicates })
+    Ok(Parsed { value, found: parser.found })
 }
 
 /// What the type says of the value that comes next.
@@ -146,12 +148,12 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     path: Vec<Segment>,
-    duplicates: Vec<String>,
+    found: Found,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), text, at: 0, path: Vec::new(), duplicates: Vec::new() }
+        Self { bytes: text.as_bytes(), text, at: 0, path: Vec::new(), found: Found::default() }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -216,10 +218,6 @@ impl<'a> Parser<'a> {
     fn key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>, JsonError> {
         self.space();
         match self.peek() {
-            Some(b'}') if *first => {
-                self.at += 1;
-                return Ok(None);
-            }
             Some(b'}') => {
                 self.at += 1;
                 return Ok(None);
@@ -252,7 +250,13 @@ impl<'a> Parser<'a> {
         let mut map = Map::with_capacity(8);
         let mut first = true;
         while let Some(key) = self.key(&mut first)? {
-            let field = fields.and_then(|of| of.field(&key));
+            let field = fields.and_then(|of| of.field(&key)).filter(|f| f.in_json);
+            if field.is_none() && fields.is_some_and(|of| !of.custom) {
+                let path = self.path_to(&key);
+                self.found.add(Finding::Unknown(path));
+                self.skip(depth)?;
+                continue;
+            }
             let inner = match field {
                 Some(field) => Expect::Node(&field.node),
                 None if fields.is_some() => Expect::Nothing,
@@ -265,7 +269,8 @@ impl<'a> Parser<'a> {
             match map.get_mut(&key) {
                 Some(old) => {
                     *old = value;
-                    self.note_duplicate(&key);
+                    let path = self.path_to(&key);
+                    self.found.add(Finding::Duplicate(path));
                 }
                 None => map.push(key, value),
             }
@@ -273,7 +278,7 @@ impl<'a> Parser<'a> {
         Ok(map)
     }
 
-    fn note_duplicate(&mut self, key: &str) {
+    fn path_to(&self, key: &str) -> String {
         let mut path = String::new();
         for segment in &self.path {
             match segment {
@@ -282,10 +287,7 @@ impl<'a> Parser<'a> {
                 Segment::Index(i) => path.push_str(&format!("[{i}]")),
             }
         }
-        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        if !self.duplicates.contains(&path) {
-            self.duplicates.push(path);
-        }
+        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
     }
 
     fn list(&mut self, expect: Expect<'_>, depth: usize) -> Result<Vec<Value>, JsonError> {
