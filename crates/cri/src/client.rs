@@ -118,7 +118,11 @@ impl Runtime {
     ///
     /// # Errors
     /// What the runtime answered.
-    pub async fn run_pod_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
+    pub async fn run_pod_sandbox(
+        &self,
+        config: v1::PodSandboxConfig,
+        handler: &str,
+    ) -> Result<String, Error> {
         let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         let request = self.limited(message, self.timeout);
         Ok(answer("RunPodSandbox", self.runtime.clone().run_pod_sandbox(request).await)?.pod_sandbox_id)
@@ -129,7 +133,8 @@ impl Runtime {
     /// # Errors
     /// What the runtime answered.
     pub async fn stop_pod_sandbox(&self, id: &str) -> Result<(), Error> {
-        let request = self.limited(v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
+        let request =
+            self.limited(v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
         answer("StopPodSandbox", self.runtime.clone().stop_pod_sandbox(request).await).map(drop)
     }
 
@@ -138,7 +143,8 @@ impl Runtime {
     /// # Errors
     /// What the runtime answered.
     pub async fn remove_pod_sandbox(&self, id: &str) -> Result<(), Error> {
-        let request = self.limited(v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
+        let request =
+            self.limited(v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
         answer("RemovePodSandbox", self.runtime.clone().remove_pod_sandbox(request).await).map(drop)
     }
 
@@ -204,7 +210,8 @@ impl Runtime {
     /// # Errors
     /// What the runtime answered.
     pub async fn remove_container(&self, id: &str) -> Result<(), Error> {
-        let request = self.limited(v1::RemoveContainerRequest { container_id: id.to_owned() }, Duration::ZERO);
+        let request =
+            self.limited(v1::RemoveContainerRequest { container_id: id.to_owned() }, Duration::ZERO);
         answer("RemoveContainer", self.runtime.clone().remove_container(request).await).map(drop)
     }
 
@@ -232,7 +239,8 @@ impl Runtime {
     /// # Errors
     /// What the runtime answered.
     pub async fn reopen_container_log(&self, id: &str) -> Result<(), Error> {
-        let request = self.limited(v1::ReopenContainerLogRequest { container_id: id.to_owned() }, Duration::ZERO);
+        let request =
+            self.limited(v1::ReopenContainerLogRequest { container_id: id.to_owned() }, Duration::ZERO);
         answer("ReopenContainerLog", self.runtime.clone().reopen_container_log(request).await).map(drop)
     }
 
@@ -252,9 +260,8 @@ impl Runtime {
     /// # Errors
     /// What the runtime answered.
     pub async fn list_images(&self, filter: ImageFilter) -> Result<Vec<v1::Image>, Error> {
-        let filter = filter.map(|image| v1::ImageFilter {
-            image: Some(v1::ImageSpec { image, ..Default::default() }),
-        });
+        let filter = filter
+            .map(|image| v1::ImageFilter { image: Some(v1::ImageSpec { image, ..Default::default() }) });
         let request = self.limited(v1::ListImagesRequest { filter }, Duration::ZERO);
         Ok(answer("ListImages", self.images.clone().list_images(request).await)?.images)
     }

@@ -95,7 +95,9 @@ fn fits(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Rejection> {
         if used + wanted > capacity {
             return reject(
                 &format!("OutOf{name}"),
-                format!("Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}"),
+                format!(
+                    "Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}"
+                ),
             );
         }
     }
@@ -104,14 +106,16 @@ fn fits(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Rejection> {
 
 fn affinity(pod: &Pod, node: &NodeFacts) -> Option<Rejection> {
     let spec = pod.spec();
-    let selector = spec.node_selector.iter().flatten().all(|(key, value)| node.labels.get(key) == Some(value));
+    let selector =
+        spec.node_selector.iter().flatten().all(|(key, value)| node.labels.get(key) == Some(value));
     let required = spec
         .affinity
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     let name = node.labels.get("kubernetes.io/hostname").cloned().unwrap_or_default();
-    let terms = required.is_none_or(|required| required.node_selector_terms.iter().any(|term| matches(term, node, &name)));
+    let terms = required
+        .is_none_or(|required| required.node_selector_terms.iter().any(|term| matches(term, node, &name)));
     if selector && terms {
         return None;
     }
@@ -148,7 +152,11 @@ fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
     ports
         .map(|port| {
             let ip = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
-            (ip, port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), port.host_port.unwrap_or_default())
+            (
+                ip,
+                port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+                port.host_port.unwrap_or_default(),
+            )
         })
         .collect()
 }
@@ -162,7 +170,10 @@ fn ports(pod: &Pod, others: &[&Pod]) -> Option<Rejection> {
             *own_port == port && *own_protocol == protocol && (own_ip == any || ip == any || *own_ip == ip)
         });
         if clash {
-            return reject("NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports");
+            return reject(
+                "NodePorts",
+                "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+            );
         }
     }
     None
@@ -181,11 +192,18 @@ fn taints(pod: &Pod, node: &NodeFacts) -> Option<Rejection> {
             let exists = toleration.operator.as_deref() == Some("Exists");
             (effect.is_empty() || effect == taint.effect)
                 && ((key.is_empty() && exists)
-                    || (key == taint.key && (exists || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default())))
+                    || (key == taint.key
+                        && (exists
+                            || toleration.value.as_deref().unwrap_or_default()
+                                == taint.value.as_deref().unwrap_or_default())))
         })
     };
     let bad = node.taints.iter().any(|taint| taint.effect == "NoExecute" && !tolerated(taint));
-    if bad { reject("TaintToleration", "Predicate TaintToleration failed: node(s) had untolerated taint(s)") } else { None }
+    if bad {
+        reject("TaintToleration", "Predicate TaintToleration failed: node(s) had untolerated taint(s)")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +219,9 @@ mod tests {
     fn node() -> NodeFacts {
         NodeFacts {
             labels: [("zone".to_owned(), "a".to_owned())].into(),
-            allocatable: [("cpu", "2"), ("memory", "1Gi"), ("pods", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            allocatable: [("cpu", "2"), ("memory", "1Gi"), ("pods", "2")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
             ..NodeFacts::default()
         }
     }
@@ -217,17 +237,25 @@ mod tests {
         assert_eq!(reason(big.clone(), &[]), None);
         let got = admit(&pod(big), &[&one], &node(), &[]).unwrap();
         assert_eq!(got.reason, "OutOfcpu");
-        assert_eq!(got.message, "Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000");
+        assert_eq!(
+            got.message,
+            "Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000"
+        );
         let small = pod(json!({"containers": []}));
         assert_eq!(reason(json!({"containers": []}), &[&small, &small]), Some("OutOfpods".into()));
     }
 
     #[test]
     fn selectors_ports_and_sysctls() {
-        assert_eq!(reason(json!({"containers": [], "nodeSelector": {"zone": "b"}}), &[]), Some("NodeAffinity".into()));
-        let affinity = |operator: &str| json!({"containers": [], "affinity": {"nodeAffinity": {
+        assert_eq!(
+            reason(json!({"containers": [], "nodeSelector": {"zone": "b"}}), &[]),
+            Some("NodeAffinity".into())
+        );
+        let affinity = |operator: &str| {
+            json!({"containers": [], "affinity": {"nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [
-                {"key": "zone", "operator": operator, "values": ["a"]}]}]}}}});
+                {"key": "zone", "operator": operator, "values": ["a"]}]}]}}}})
+        };
         assert_eq!(reason(affinity("In"), &[]), None);
         assert_eq!(reason(affinity("NotIn"), &[]), Some("NodeAffinity".into()));
         let port = json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80}]}]});

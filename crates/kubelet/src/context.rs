@@ -182,7 +182,9 @@ impl Context {
 }
 
 fn facts_of(service: &ServiceView) -> (String, String, ServiceFacts) {
-    let ports = service.spec.ports.iter().map(|port| (port.name.clone(), port.port, port.protocol.clone())).collect();
-    let facts = ServiceFacts { name: service.metadata.name.to_string(), ip: service.spec.cluster_ip.clone(), ports };
+    let ports =
+        service.spec.ports.iter().map(|port| (port.name.clone(), port.port, port.protocol.clone())).collect();
+    let facts =
+        ServiceFacts { name: service.metadata.name.to_string(), ip: service.spec.cluster_ip.clone(), ports };
     (facts.name.clone(), service.metadata.namespace.to_string(), facts)
 }

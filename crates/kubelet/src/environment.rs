@@ -124,7 +124,9 @@ pub fn environment(
     }
     let services: HashMap<&str, &str> = services.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     for variable in container.env.iter().flatten() {
-        let known = |name: &str| out.get(name).map(str::to_owned).or_else(|| services.get(name).map(|v| (*v).to_owned()));
+        let known = |name: &str| {
+            out.get(name).map(str::to_owned).or_else(|| services.get(name).map(|v| (*v).to_owned()))
+        };
         if let Some(value) = variable_value(pod, container, variable, facts, lookup, &known)? {
             out.set(&variable.name, value);
         }
@@ -249,7 +251,8 @@ fn subscript(pod: &Pod, path: &str) -> Option<String> {
 
 /// `key="value"` lines, sorted, values quoted as Go quotes them.
 fn format_map(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<_> = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", go_quote(value))).collect();
+    let lines: Vec<_> =
+        map.into_iter().flatten().map(|(key, value)| format!("{key}={}", go_quote(value))).collect();
     lines.join("\n")
 }
 
@@ -288,7 +291,11 @@ pub fn resource_value(
     facts: &Facts,
 ) -> Result<String, EnvError> {
     let wrong = || EnvError::Resource(selector.resource.clone());
-    let named = selector.container_name.as_deref().filter(|name| !name.is_empty()).and_then(|name| pod.container(name));
+    let named = selector
+        .container_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .and_then(|name| pod.container(name));
     let container = match (&named, own) {
         (Some((_, container)), _) => container.as_ref(),
         (None, Some(container)) => container,
@@ -305,7 +312,12 @@ pub fn resource_value(
     if list == "limits" && amount.as_deref().is_none_or(|amount| quantity::milli(amount) == Some(0)) {
         amount = facts.allocatable.get(name).cloned();
     }
-    let divisor = selector.divisor.as_ref().map(|divisor| divisor.0.as_str()).filter(|divisor| *divisor != "0").unwrap_or("1");
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .map(|divisor| divisor.0.as_str())
+        .filter(|divisor| *divisor != "0")
+        .unwrap_or("1");
     divided(name, amount.as_deref().unwrap_or("0"), divisor).ok_or_else(wrong)
 }
 

@@ -20,11 +20,14 @@ fn container(value: serde_json::Value) -> Container {
 }
 
 fn data() -> Arc<Data> {
-    Arc::new(serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"k": "v", "other": "w"}})).unwrap())
+    Arc::new(
+        serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"k": "v", "other": "w"}})).unwrap(),
+    )
 }
 
 fn run(spec: serde_json::Value, services: &[(String, String)]) -> Result<Vec<(String, String)>, EnvError> {
-    let facts = Facts { host_ips: vec!["10.0.0.1".into()], pod_ips: vec!["10.1.0.2".into()], ..Facts::default() };
+    let facts =
+        Facts { host_ips: vec!["10.0.0.1".into()], pod_ips: vec!["10.1.0.2".into()], ..Facts::default() };
     let lookup = |kind: Kind, name: &str| (kind == Kind::ConfigMap && name == "m").then(data);
     environment(&pod(), &container(spec), services, &facts, &lookup)
 }
@@ -88,8 +91,11 @@ fn says_what_is_missing() {
 
 #[test]
 fn names_services() {
-    let service =
-        ServiceFacts { name: "web-1".into(), ip: "10.0.0.9".into(), ports: vec![("http".into(), 80, "TCP".into())] };
+    let service = ServiceFacts {
+        name: "web-1".into(),
+        ip: "10.0.0.9".into(),
+        ports: vec![("http".into(), 80, "TCP".into())],
+    };
     let got: Vec<_> = service_variables(&[service]).into_iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
         got,

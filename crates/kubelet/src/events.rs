@@ -23,7 +23,12 @@ impl Events {
             Some(api) => Recorder::new(api.clone(), "kubelet", node),
             None => Recorder::discard(),
         };
-        let node = ObjectReference { kind: "Node".into(), name: node.into(), uid: node.into(), ..Default::default() };
+        let node = ObjectReference {
+            kind: "Node".into(),
+            name: node.into(),
+            uid: node.into(),
+            ..Default::default()
+        };
         Self { recorder, node }
     }
 

@@ -85,7 +85,8 @@ impl Data {
     /// All values as bytes.
     pub fn all(&self) -> &BTreeMap<String, Vec<u8>> {
         self.decoded.get_or_init(|| {
-            let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+            let decode =
+                |text: &String| base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
             let secret = self.kind.is_some();
             let texts = self.data.iter().map(|(key, text)| {
                 (key.clone(), if secret { decode(text) } else { text.clone().into_bytes() })
@@ -187,8 +188,11 @@ impl Objects {
         let (table, wake, changed) = (Arc::downgrade(&self.watched), self.wake.clone(), key.clone());
         informer.add_handler(move |_| {
             let Some(table) = table.upgrade() else { return };
-            let users: Vec<String> =
-                table.lock().get(&changed).map(|entry| entry.users.iter().cloned().collect()).unwrap_or_default();
+            let users: Vec<String> = table
+                .lock()
+                .get(&changed)
+                .map(|entry| entry.users.iter().cloned().collect())
+                .unwrap_or_default();
             for user in users {
                 wake(&user);
             }
@@ -235,10 +239,12 @@ pub fn of_environment(container: &Container) -> impl Iterator<Item = (Kind, Stri
         let map = source.config_map_ref.as_ref().map(|r| (Kind::ConfigMap, r.name.clone()));
         map.or_else(|| source.secret_ref.as_ref().map(|r| (Kind::Secret, r.name.clone())))
     });
-    let each = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()).filter_map(|source| {
-        let map = source.config_map_key_ref.as_ref().map(|r| (Kind::ConfigMap, r.name.clone()));
-        map.or_else(|| source.secret_key_ref.as_ref().map(|r| (Kind::Secret, r.name.clone())))
-    });
+    let each = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()).filter_map(
+        |source| {
+            let map = source.config_map_key_ref.as_ref().map(|r| (Kind::ConfigMap, r.name.clone()));
+            map.or_else(|| source.secret_key_ref.as_ref().map(|r| (Kind::Secret, r.name.clone())))
+        },
+    );
     from.chain(each)
 }
 

@@ -1,8 +1,32 @@
 //! The command line: upstream's flags. A flag wins over the same field of the configuration file.
 
 use clap::Parser;
+use component_base::flags::{self, FlagError, Parsed, UnbuiltFlag};
 
 use crate::config::{ConfigError, KubeletConfiguration};
+
+/// Flags of upstream that have no effect yet; those that would weaken security if ignored are refused.
+const UNBUILT: &[UnbuiltFlag] = &[
+    UnbuiltFlag::warn("cloud-provider"),
+    UnbuiltFlag::warn("cloud-config"),
+    UnbuiltFlag::warn("image-gc-high-threshold"),
+    UnbuiltFlag::warn("image-gc-low-threshold"),
+    UnbuiltFlag::warn("container-log-max-size"),
+    UnbuiltFlag::warn("container-log-max-files"),
+    UnbuiltFlag::warn("housekeeping-interval"),
+    UnbuiltFlag::warn("kube-api-qps"),
+    UnbuiltFlag::warn("kube-api-burst"),
+    UnbuiltFlag::warn("runonce"),
+    UnbuiltFlag::warn_bool("rotate-certificates"),
+    UnbuiltFlag::warn_bool("logtostderr"),
+    UnbuiltFlag::warn("logging-format"),
+    UnbuiltFlag::warn("vmodule"),
+    UnbuiltFlag::refuse("rotate-server-certificates"),
+    UnbuiltFlag::refuse("tls-min-version"),
+    UnbuiltFlag::refuse("tls-cipher-suites"),
+    UnbuiltFlag::refuse("image-credential-provider-config"),
+    UnbuiltFlag::refuse("register-with-taints"),
+];
 
 /// Flags of the kubelet.
 #[derive(Clone, Debug, Default, Parser)]
@@ -110,6 +134,16 @@ macro_rules! overlay {
 }
 
 impl Options {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// If a flag is unknown, wrong, or names a feature that is not built and cannot be ignored.
+    pub fn parse_flags(
+        args: impl IntoIterator<Item = std::ffi::OsString>,
+    ) -> Result<Parsed<Self>, FlagError> {
+        flags::parse(args, UNBUILT)
+    }
+
     /// The configuration: the file, overlaid by flags, with defaults.
     ///
     /// # Errors

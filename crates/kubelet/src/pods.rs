@@ -80,7 +80,11 @@ fn name_of(pod: &Pod) -> (String, String) {
 impl Pods {
     /// Takes a pod's newest state. Gives the mailbox of a worker to start if the pod is new. `admit` is asked for
     /// a new pod, with those that the node runs already.
-    pub fn upsert(&self, pod: Arc<Pod>, admit: impl FnOnce(&[&Pod]) -> Option<Rejection>) -> Option<Arc<Mailbox>> {
+    pub fn upsert(
+        &self,
+        pod: Arc<Pod>,
+        admit: impl FnOnce(&[&Pod]) -> Option<Rejection>,
+    ) -> Option<Arc<Mailbox>> {
         let mut table = self.inner.lock();
         if let Some(mailbox) = table.pods.get(pod.uid()) {
             mailbox.change(|inbox| inbox.pod = pod);
@@ -94,7 +98,8 @@ impl Pods {
                 return None;
             }
         }
-        let others: Vec<Arc<Pod>> = table.pods.values().filter_map(|mailbox| counted(&mailbox.inbox.lock())).collect();
+        let others: Vec<Arc<Pod>> =
+            table.pods.values().filter_map(|mailbox| counted(&mailbox.inbox.lock())).collect();
         let rejected = admit(&others.iter().map(AsRef::as_ref).collect::<Vec<_>>());
         let mirror = table.mirrors.get(&name).filter(|_| pod.is_static()).cloned();
         let mailbox = Arc::new(Mailbox::new(pod.clone(), mirror, rejected));
@@ -144,8 +149,19 @@ impl Pods {
     #[must_use]
     pub fn orphaned_mirrors(&self) -> Vec<Arc<Pod>> {
         let table = self.inner.lock();
-        let names: Vec<_> = table.pods.values().map(|m| m.inbox.lock().pod.clone()).filter(|p| p.is_static()).map(|p| name_of(&p)).collect();
-        table.mirrors.iter().filter(|(name, _)| !names.contains(name)).map(|(_, mirror)| mirror.clone()).collect()
+        let names: Vec<_> = table
+            .pods
+            .values()
+            .map(|m| m.inbox.lock().pod.clone())
+            .filter(|p| p.is_static())
+            .map(|p| name_of(&p))
+            .collect();
+        table
+            .mirrors
+            .iter()
+            .filter(|(name, _)| !names.contains(name))
+            .map(|(_, mirror)| mirror.clone())
+            .collect()
     }
 
     /// Lets a pod's worker look again.
@@ -187,7 +203,8 @@ impl Pods {
         if let Some(mailbox) = table.pods.get(uid) {
             return Some(mailbox.inbox.lock().pod.clone());
         }
-        let mirror = table.mirrors.values().find(|mirror| mirror.uid() == uid).map(|mirror| name_of(mirror))?;
+        let mirror =
+            table.mirrors.values().find(|mirror| mirror.uid() == uid).map(|mirror| name_of(mirror))?;
         table.pods.values().map(|mailbox| mailbox.inbox.lock().pod.clone()).find(|pod| name_of(pod) == mirror)
     }
 

@@ -3,6 +3,7 @@
 mod cni;
 mod daemon;
 mod kube_proxy;
+mod kubelet;
 mod local;
 mod node_steps;
 
@@ -27,6 +28,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "image", about: "`image load FILE...`: image archives into the nodes", run: local::image },
     Command { name: "enter", about: "`enter NODE [COMMAND...]`: a shell or a command inside a node", run: local::enter },
     Command { name: "kube-proxy", about: "Services as nftables rules on a node", run: kube_proxy::run },
+    Command { name: "kubelet", about: "runs the pods of a node", run: kubelet::run },
     Command { name: "keelson-cni", about: "the pods' network, called by the container runtime", run: cni::run },
     Command { name: "version", about: "print the version", run: version },
     Command { name: "node-unshare", about: "", run: node_steps::unshare },

@@ -3,10 +3,10 @@
 //! The layout and the numbers are the same for both versions of cgroups; how a group is made and a limit written
 //! stands behind [`Hierarchy`].
 
-mod v1;
-mod v2;
 #[cfg(test)]
 mod tests;
+mod v1;
+mod v2;
 
 use std::io;
 use std::path::Path;

@@ -8,8 +8,10 @@ use serde_json::json;
 use super::*;
 
 fn pod() -> Pod {
-    serde_json::from_value(json!({"metadata": {"uid": "u1"}, "spec": {"containers": [{"name": "c", "resources": {
-        "requests": {"cpu": "100m", "memory": "10Mi"}, "limits": {"cpu": "200m", "memory": "20Mi"}}}]}}))
+    serde_json::from_value(
+        json!({"metadata": {"uid": "u1"}, "spec": {"containers": [{"name": "c", "resources": {
+        "requests": {"cpu": "100m", "memory": "10Mi"}, "limits": {"cpu": "200m", "memory": "20Mi"}}}]}}),
+    )
     .unwrap()
 }
 
@@ -31,7 +33,12 @@ fn version_1() {
     let below = "root/kubepods/burstable/podu1";
     fs::create_dir_all(mount.path().join("cpu").join(below)).unwrap();
     fs::create_dir_all(mount.path().join("memory").join(below)).unwrap();
-    for file in ["cpu/{}/cpu.shares", "cpu/{}/cpu.cfs_period_us", "cpu/{}/cpu.cfs_quota_us", "memory/{}/memory.limit_in_bytes"] {
+    for file in [
+        "cpu/{}/cpu.shares",
+        "cpu/{}/cpu.cfs_period_us",
+        "cpu/{}/cpu.cfs_quota_us",
+        "memory/{}/memory.limit_in_bytes",
+    ] {
         fs::write(mount.path().join(file.replace("{}", below)), "").unwrap();
     }
     groups.ensure_pod(&pod()).unwrap();
@@ -56,7 +63,10 @@ fn version_2() {
     }
     groups.ensure_pod(&pod()).unwrap();
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
-    assert_eq!(fs::read_to_string(mount.path().join("cgroup.subtree_control")).unwrap(), "+cpu +memory +pids");
+    assert_eq!(
+        fs::read_to_string(mount.path().join("cgroup.subtree_control")).unwrap(),
+        "+cpu +memory +pids"
+    );
     assert_eq!((read("cpu.max"), read("pids.max")), ("20000 100000".to_owned(), "64".to_owned()));
     assert_eq!(read("cpu.weight"), v2::weight(102).to_string());
     fs::write(folder.join("cpu.stat"), "usage_usec 5\n").unwrap();

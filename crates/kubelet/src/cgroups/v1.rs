@@ -17,7 +17,9 @@ impl V1 {
     #[must_use]
     pub fn new(mount: &Path) -> Self {
         let entries = fs::read_dir(mount).into_iter().flatten().flatten();
-        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path());
+        let folders = entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path());
         let mut trees: Vec<_> = folders.filter(|path| path.join("cgroup.procs").exists()).collect();
         trees.sort();
         Self { mount: mount.to_path_buf(), trees }
@@ -32,8 +34,9 @@ impl V1 {
         if !target.exists() {
             return Ok(());
         }
-        fs::write(&target, value.to_string())
-            .map_err(|error| io::Error::new(error.kind(), format!("write {value} to {}: {error}", target.display())))
+        fs::write(&target, value.to_string()).map_err(|error| {
+            io::Error::new(error.kind(), format!("write {value} to {}: {error}", target.display()))
+        })
     }
 
     fn number(&self, controller: &str, path: &str, file: &str) -> io::Result<u64> {

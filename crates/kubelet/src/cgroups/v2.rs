@@ -30,8 +30,9 @@ impl V2 {
         if !target.exists() {
             return Ok(());
         }
-        fs::write(&target, value)
-            .map_err(|error| io::Error::new(error.kind(), format!("write {value} to {}: {error}", target.display())))
+        fs::write(&target, value).map_err(|error| {
+            io::Error::new(error.kind(), format!("write {value} to {}: {error}", target.display()))
+        })
     }
 }
 
@@ -101,7 +102,10 @@ impl Hierarchy for V2 {
         let current = fs::read_to_string(folder.join("memory.current"));
         let anonymous = field(&stat, "anon").unwrap_or(0);
         // the root group has no memory.current
-        let memory = current.ok().and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| anonymous + field(&stat, "file").unwrap_or(0));
+        let memory = current
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or_else(|| anonymous + field(&stat, "file").unwrap_or(0));
         Ok(Usage {
             cpu_nanos: field(&cpu, "usage_usec").unwrap_or(0) * 1000,
             memory,

@@ -81,7 +81,10 @@ impl KubeletConfiguration {
                 ("imagefs.available", "15%"),
                 ("imagefs.inodesFree", "5%"),
             ];
-            thresholds.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect::<BTreeMap<_, _>>()
+            thresholds
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>()
         });
         self.enforce_node_allocatable.get_or_insert_with(|| vec!["pods".to_owned()]);
     }
@@ -116,10 +119,16 @@ impl KubeletConfiguration {
                 reasons.push(reason);
             }
         };
-        check(self.max_pods < 0, format!("maxPods (--max-pods) {} must not be a negative number", self.max_pods));
+        check(
+            self.max_pods < 0,
+            format!("maxPods (--max-pods) {} must not be a negative number", self.max_pods),
+        );
         let ports = [("port", self.port), ("healthzPort", self.healthz_port.unwrap_or_default())];
         for (name, port) in ports {
-            check(!(0..=65535).contains(&port), format!("{name} {port} must be between 0 and 65535, inclusive"));
+            check(
+                !(0..=65535).contains(&port),
+                format!("{name} {port} must be between 0 and 65535, inclusive"),
+            );
         }
         check(
             !["cgroupfs", "systemd"].contains(&self.cgroup_driver.as_str()),

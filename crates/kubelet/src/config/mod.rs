@@ -290,7 +290,10 @@ impl KubeletConfiguration {
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
         if config.api_version != "kubelet.config.k8s.io/v1beta1" || config.kind != "KubeletConfiguration" {
-            return Err(format!("no kind {:?} is registered for version {:?}", config.kind, config.api_version));
+            return Err(format!(
+                "no kind {:?} is registered for version {:?}",
+                config.kind, config.api_version
+            ));
         }
         Ok(config)
     }
@@ -326,7 +329,9 @@ mod tests {
 
     #[test]
     fn refuses_values_out_of_range() {
-        for line in ["maxPods: -1", "cgroupDriver: systemd2", "healthzPort: 70000", "authorization: {mode: Maybe}"] {
+        for line in
+            ["maxPods: -1", "cgroupDriver: systemd2", "healthzPort: 70000", "authorization: {mode: Maybe}"]
+        {
             let config = KubeletConfiguration::parse(&format!("{HEAD}{line}\n")).unwrap().with_defaults();
             assert!(config.validate().is_err(), "{line}");
         }

@@ -28,12 +28,20 @@ pub fn parse(text: &str) -> DnsConfig {
     for line in text.lines() {
         let mut words = line.split_whitespace();
         match words.next() {
-            Some("nameserver") => config.servers.extend(words.next().map(|server| {
-                if server.contains('%') { server.to_owned() } else { server.to_lowercase() }
-            })),
+            Some("nameserver") => {
+                config.servers.extend(words.next().map(|server| {
+                    if server.contains('%') { server.to_owned() } else { server.to_lowercase() }
+                }))
+            }
             Some("search") => {
                 config.searches = words
-                    .map(|domain| if domain == "." { domain.to_owned() } else { domain.trim_end_matches('.').to_owned() })
+                    .map(|domain| {
+                        if domain == "." {
+                            domain.to_owned()
+                        } else {
+                            domain.trim_end_matches('.').to_owned()
+                        }
+                    })
                     .collect();
             }
             Some("options") => config.options = words.map(str::to_owned).collect(),
@@ -143,7 +151,8 @@ mod tests {
 
     fn run(spec: serde_json::Value) -> DnsConfig {
         let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec}))
+                .unwrap();
         let cluster = ClusterDns {
             servers: vec!["10.96.0.10".into()],
             domain: "cluster.local".into(),
@@ -160,7 +169,8 @@ mod tests {
         assert_eq!(got.options, ["ndots:5"]);
         let host = run(json!({"containers": [], "hostNetwork": true}));
         assert_eq!((host.servers, host.options.len()), (vec!["8.8.8.8".to_owned()], 2));
-        let with = run(json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}));
+        let with =
+            run(json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}));
         assert_eq!(with.servers, ["10.96.0.10"]);
     }
 

@@ -32,7 +32,8 @@ pub fn host_name(pod: &Pod, cluster_domain: &str) -> Result<HostName, String> {
     short.truncate(63);
     let short = short.trim_end_matches(['-', '.']).to_owned();
     let subdomain = spec.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
-    let domain = subdomain.map(|sub| format!("{sub}.{}.svc.{cluster_domain}", pod.namespace())).unwrap_or_default();
+    let domain =
+        subdomain.map(|sub| format!("{sub}.{}.svc.{cluster_domain}", pod.namespace())).unwrap_or_default();
     if spec.set_hostname_as_fqdn != Some(true) || domain.is_empty() {
         return Ok(HostName { shown: short.clone(), short, domain });
     }

@@ -18,7 +18,13 @@ const LEAST_GRACE: i64 = 2;
 
 /// The grace period of one container, in seconds. Pure.
 #[must_use]
-pub fn grace(pod: &Pod, spec: Option<&Spec>, container: &Container, reason: Option<KillReason>, override_: Option<i64>) -> i64 {
+pub fn grace(
+    pod: &Pod,
+    spec: Option<&Spec>,
+    container: &Container,
+    reason: Option<KillReason>,
+    override_: Option<i64>,
+) -> i64 {
     if let Some(seconds) = override_ {
         return seconds.max(0);
     }
@@ -44,12 +50,16 @@ pub async fn container(
     let found = pod.container(&container.name);
     let spec = found.as_ref().map(|(_, spec)| spec.as_ref());
     let path = events::container_path(pod, &container.name);
-    let message =
-        if message.is_empty() { format!("Stopping container {}", container.name) } else { message.to_owned() };
+    let message = if message.is_empty() {
+        format!("Stopping container {}", container.name)
+    } else {
+        message.to_owned()
+    };
     cx.events.emit(pod, events::Kind::Normal, "Killing", &message, &path);
     let began = Instant::now();
     let grace = grace(pod, spec, container, reason, override_);
-    let of_spec = spec.and_then(|spec| spec.lifecycle.as_ref()).and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+    let of_spec =
+        spec.and_then(|spec| spec.lifecycle.as_ref()).and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     let hook = of_spec.or(container.pre_stop.as_ref());
     if let (Some(hook), true) = (hook, grace > 0 && container.state == State::Running) {
         pre_stop(cx, pod, spec, container, hook, grace, &path).await;
@@ -89,7 +99,12 @@ async fn pre_stop(
 ///
 /// # Errors
 /// The first thing that could not be stopped.
-pub async fn pod(cx: &Context, pod: &Arc<Pod>, runtime: &PodRuntime, override_: Option<i64>) -> Result<(), cri::Error> {
+pub async fn pod(
+    cx: &Context,
+    pod: &Arc<Pod>,
+    runtime: &PodRuntime,
+    override_: Option<i64>,
+) -> Result<(), cri::Error> {
     let began = Instant::now();
     let (mut stops, mut sidecars) = (Vec::new(), Vec::new());
     for one in runtime.running() {
@@ -101,7 +116,9 @@ pub async fn pod(cx: &Context, pod: &Arc<Pod>, runtime: &PodRuntime, override_: 
     let results = join_all(stops).await;
     sidecars.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     for (_, sidecar) in sidecars {
-        let total = override_.unwrap_or_else(|| pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| pod.grace_period()));
+        let total = override_.unwrap_or_else(|| {
+            pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| pod.grace_period())
+        });
         let left = total - i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX);
         container(cx, pod, sidecar, None, "", Some(left.max(LEAST_GRACE))).await?;
     }
@@ -130,7 +147,12 @@ async fn stop_sandbox(cx: &Context, id: &str) -> Result<(), cri::Error> {
 ///
 /// # Errors
 /// What the runtime said.
-pub async fn remove(cx: &Context, namespace: &str, name: &str, runtime: &PodRuntime) -> Result<(), cri::Error> {
+pub async fn remove(
+    cx: &Context,
+    namespace: &str,
+    name: &str,
+    runtime: &PodRuntime,
+) -> Result<(), cri::Error> {
     for container in &runtime.containers {
         remove_container(cx, namespace, name, container).await?;
     }
@@ -148,7 +170,12 @@ pub async fn remove(cx: &Context, namespace: &str, name: &str, runtime: &PodRunt
 ///
 /// # Errors
 /// What the runtime said.
-pub async fn remove_container(cx: &Context, namespace: &str, pod: &str, container: &Container) -> Result<(), cri::Error> {
+pub async fn remove_container(
+    cx: &Context,
+    namespace: &str,
+    pod: &str,
+    container: &Container,
+) -> Result<(), cri::Error> {
     let link = cx.paths.log_link(namespace, pod, &container.name, &container.id);
     let _ = std::fs::remove_file(link);
     if !container.log_path.is_empty() {

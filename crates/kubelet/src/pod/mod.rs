@@ -2,11 +2,11 @@
 
 pub mod kill;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod start;
 mod sync;
 pub mod view;
 pub mod worker;
-#[cfg(test)]
-mod plan_tests;
 
 pub use view::{PodExt, Role, is_sidecar};

@@ -139,7 +139,8 @@ pub fn plan(pod: &Pod, runtime: &PodRuntime, probes: Probes<'_>) -> Actions {
     if let Some((attempt, _)) = sandbox_changed(pod, runtime) {
         return plan_sandbox(pod, runtime, attempt);
     }
-    let mut actions = Actions { attempt: runtime.sandboxes.first().map_or(0, |s| s.attempt), ..Actions::default() };
+    let mut actions =
+        Actions { attempt: runtime.sandboxes.first().map_or(0, |s| s.attempt), ..Actions::default() };
     for (index, container) in pod.ephemeral_containers().iter().enumerate() {
         if runtime.container(&container.name).is_none() {
             actions.start.push(Start { role: Role::Ephemeral, index });
@@ -232,7 +233,13 @@ enum Progress {
 }
 
 /// How the newest init container is doing; pushes its restart if it needs one.
-fn init_progress(pod: &Pod, runtime: &PodRuntime, probes: Probes<'_>, index: usize, actions: &mut Actions) -> Progress {
+fn init_progress(
+    pod: &Pod,
+    runtime: &PodRuntime,
+    probes: Probes<'_>,
+    index: usize,
+    actions: &mut Actions,
+) -> Progress {
     let container = &pod.init_containers()[index];
     let Some(status) = runtime.active(&container.name) else { return Progress::Waiting };
     if is_sidecar(container) {
@@ -277,7 +284,13 @@ fn restart_sidecars(pod: &Pod, runtime: &PodRuntime, probes: Probes<'_>, end: us
 }
 
 /// A sidecar is done as soon as it has started up; it is restarted whenever it ends.
-fn sidecar(container: &Spec, status: &Container, index: usize, probes: Probes<'_>, actions: &mut Actions) -> Progress {
+fn sidecar(
+    container: &Spec,
+    status: &Container,
+    index: usize,
+    probes: Probes<'_>,
+    actions: &mut Actions,
+) -> Progress {
     let verdict = probes(&status.id);
     let mut kill = |what: &str, reason: KillReason| {
         let message = format!("Init container {} {what}", container.name);
@@ -316,7 +329,9 @@ fn plan_regular(pod: &Pod, runtime: &PodRuntime, probes: Probes<'_>, actions: &m
         let Some(status) = status else {
             if should_restart(container, pod, runtime) {
                 actions.start.push(start);
-                if let Some(unknown) = runtime.container(&container.name).filter(|s| s.state == State::Unknown) {
+                if let Some(unknown) =
+                    runtime.container(&container.name).filter(|s| s.state == State::Unknown)
+                {
                     actions.kill.push(unknown_state("Container", unknown));
                 }
             }
@@ -331,7 +346,12 @@ fn plan_regular(pod: &Pod, runtime: &PodRuntime, probes: Probes<'_>, actions: &m
                 if again {
                     actions.start.push(start);
                 }
-                actions.kill.push(Kill { id: status.id.clone(), name: container.name.clone(), message, reason });
+                actions.kill.push(Kill {
+                    id: status.id.clone(),
+                    name: container.name.clone(),
+                    message,
+                    reason,
+                });
             }
         }
     }
@@ -376,7 +396,12 @@ impl Backoffs {
     ///
     /// # Errors
     /// The current back-off and its end.
-    pub fn restart(&mut self, container: &Spec, ended: Timestamp, now: Timestamp) -> Result<(), (Duration, Timestamp)> {
+    pub fn restart(
+        &mut self,
+        container: &Spec,
+        ended: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), (Duration, Timestamp)> {
         let key = (container.name.clone(), container_hash(container));
         let peace = self.max * 2;
         let entry = self.entries.get(&key).copied();

@@ -67,7 +67,11 @@ pub fn sandbox_config(cx: &Context, pod: &Pod, attempt: u32) -> Result<v1::PodSa
 ///
 /// # Errors
 /// The message for the event `FailedCreatePodSandBox`.
-pub async fn sandbox(cx: &Context, pod: &Pod, attempt: u32) -> Result<(String, v1::PodSandboxConfig), String> {
+pub async fn sandbox(
+    cx: &Context,
+    pod: &Pod,
+    attempt: u32,
+) -> Result<(String, v1::PodSandboxConfig), String> {
     let config = sandbox_config(cx, pod, attempt)?;
     fs::create_dir_all(&config.log_directory).map_err(|error| error.to_string())?;
     let handler = cx.runtime_handler(pod).await?;
@@ -110,7 +114,8 @@ pub async fn container(
         cx.events.emit(pod, events::Kind::Warning, "Failed", &format!("Error: {}", error.message), &path);
         error
     };
-    let config = container_config(cx, pod, &spec, start.role, runtime, sandbox, &image).await.map_err(failed)?;
+    let config =
+        container_config(cx, pod, &spec, start.role, runtime, sandbox, &image).await.map_err(failed)?;
     let restarts = config.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     fs::create_dir_all(std::path::Path::new(&sandbox.config.log_directory).join(&spec.name))
         .map_err(|error| failed(StartError::new("CreateContainerError", error.to_string())))?;
@@ -166,7 +171,8 @@ async fn container_config(
     let services = cx.service_variables(pod).await.map_err(wrong)?;
     let lookup = |kind: Kind, name: &str| data.get(&(kind, name.to_owned())).cloned().flatten();
     let facts = cx.facts(sandbox.ips);
-    let variables = environment::environment(pod, spec, &services, &facts, &lookup).map_err(|e| wrong(e.to_string()))?;
+    let variables =
+        environment::environment(pod, spec, &services, &facts, &lookup).map_err(|e| wrong(e.to_string()))?;
     let hosts = write_hosts(cx, pod, sandbox.ips).map_err(|error| wrong(error.to_string()))?;
     let mounts = cx
         .volumes
@@ -197,7 +203,8 @@ fn restarts(spec: &Spec, runtime: &PodRuntime, sandbox: &Sandbox<'_>) -> u32 {
     }
     let folder = std::path::Path::new(&sandbox.config.log_directory).join(&spec.name);
     let names = fs::read_dir(folder).into_iter().flatten().flatten();
-    let numbers = names.filter_map(|entry| entry.file_name().to_str()?.split('.').next()?.parse::<u32>().ok());
+    let numbers =
+        names.filter_map(|entry| entry.file_name().to_str()?.split('.').next()?.parse::<u32>().ok());
     numbers.max().map_or(0, |last| last + 1)
 }
 
@@ -219,7 +226,8 @@ fn write_hosts(cx: &Context, pod: &Pod, ips: &[String]) -> std::io::Result<std::
 
 /// The link by which log collectors find the container's log.
 fn link_log(cx: &Context, pod: &Pod, container: &str, id: &str, restarts: u32, sandbox: &Sandbox<'_>) {
-    let log = std::path::Path::new(&sandbox.config.log_directory).join(container).join(format!("{restarts}.log"));
+    let log =
+        std::path::Path::new(&sandbox.config.log_directory).join(container).join(format!("{restarts}.log"));
     let link = cx.paths.log_link(pod.namespace(), pod.name(), container, id);
     let _ = fs::create_dir_all(&cx.paths.container_logs);
     if let Err(error) = symlink(&log, &link) {
@@ -235,9 +243,12 @@ async fn post_start(
     sandbox: &Sandbox<'_>,
     path: &str,
 ) -> Result<(), StartError> {
-    let Some(hook) = spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) else { return Ok(()) };
+    let Some(hook) = spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) else {
+        return Ok(());
+    };
     let ip = sandbox.ips.first().cloned().unwrap_or_else(|| cx.pod_ip(pod));
-    let outcome = check::run(&cx.runtime, spec, id, &ip, &Action::of_hook(hook), Duration::from_secs(3600)).await;
+    let outcome =
+        check::run(&cx.runtime, spec, id, &ip, &Action::of_hook(hook), Duration::from_secs(3600)).await;
     let (Outcome::Failure(text) | Outcome::Error(text)) = outcome else { return Ok(()) };
     tracing::info!(pod = pod.shown(), container = spec.name, text, "post-start hook");
     cx.events.emit(pod, events::Kind::Warning, "FailedPostStartHook", "PostStartHook failed", path);

@@ -30,15 +30,20 @@ impl Worker {
                 return self.failed();
             }
         };
-        self.reasons.retain(|name, _| runtime.container(name).is_none_or(|container| container.state != State::Running));
+        self.reasons.retain(|name, _| {
+            runtime.container(name).is_none_or(|container| container.state != State::Running)
+        });
         self.observe_probes(&pod, &runtime);
         let status = self.status(&pod, &runtime, false);
         let deadline = self.deadline(&pod, &status);
         if deadline.is_some_and(|deadline| deadline <= Timestamp::now()) {
             let message = "Pod was active on the node longer than the specified deadline";
             self.cx.events.emit(&pod, events::Kind::Normal, "DeadlineExceeded", message, "");
-            self.verdict =
-                Some(Verdict { phase: "Failed", reason: "DeadlineExceeded".to_owned(), message: message.to_owned() });
+            self.verdict = Some(Verdict {
+                phase: "Failed",
+                reason: "DeadlineExceeded".to_owned(),
+                message: message.to_owned(),
+            });
             return Next::End;
         }
         if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
@@ -103,9 +108,16 @@ impl Worker {
         }
     }
 
-    async fn perform(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime, actions: &Actions, mounted: &Mounted) -> Next {
+    async fn perform(
+        &mut self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntime,
+        actions: &Actions,
+        mounted: &Mounted,
+    ) -> Next {
         if actions.kill_pod {
-            let busy = runtime.running().next().is_some() || runtime.sandboxes.iter().any(|sandbox| sandbox.ready);
+            let busy =
+                runtime.running().next().is_some() || runtime.sandboxes.iter().any(|sandbox| sandbox.ready);
             if actions.create_sandbox && !runtime.sandboxes.is_empty() {
                 let message = "Pod sandbox changed, it will be killed and re-created.";
                 self.cx.events.emit(pod, events::Kind::Normal, "SandboxChanged", message, "");
@@ -151,7 +163,11 @@ impl Worker {
         results.iter().all(Result::is_ok)
     }
 
-    async fn create_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
+    async fn create_sandbox(
+        &mut self,
+        pod: &Pod,
+        attempt: u32,
+    ) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
         let made = match start::sandbox(&self.cx, pod, attempt).await {
             Ok((id, config)) => {
                 let request = cri::v1::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
@@ -190,7 +206,13 @@ impl Worker {
     }
 
     /// Starts containers in order. Gives whether one was started, and when to look again for the others.
-    async fn start_all(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime, starts: &[Start], sandbox: &Sandbox<'_>) -> (bool, Next) {
+    async fn start_all(
+        &mut self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntime,
+        starts: &[Start],
+        sandbox: &Sandbox<'_>,
+    ) -> (bool, Next) {
         let (mut started, mut next) = (false, Next::Woken);
         for begin in starts {
             let Some(spec) = start::spec_of(pod, *begin) else { continue };
@@ -238,12 +260,18 @@ impl Worker {
     }
 
     /// When a crashing container may be started again; `None`: now.
-    fn backing_off(&mut self, pod: &Pod, spec: &k8s_openapi::api::core::v1::Container, runtime: &PodRuntime) -> Option<Next> {
+    fn backing_off(
+        &mut self,
+        pod: &Pod,
+        spec: &k8s_openapi::api::core::v1::Container,
+        runtime: &PodRuntime,
+    ) -> Option<Next> {
         let last = runtime.container(&spec.name).filter(|container| container.state == State::Exited)?;
         let ended = last.finished_at?;
         let (delay, until) = self.backoffs.restart(spec, ended, Timestamp::now()).err()?;
         let shown = component_base::flags::GoDuration(delay);
-        let message = format!("back-off {shown} restarting failed container={} pod={}", spec.name, pod.shown());
+        let message =
+            format!("back-off {shown} restarting failed container={} pod={}", spec.name, pod.shown());
         let path = events::container_path(pod, &spec.name);
         let event = format!("Back-off restarting failed container {} in pod {}", spec.name, pod.shown());
         self.cx.events.emit(pod, events::Kind::Warning, "BackOff", &event, &path);
@@ -253,10 +281,14 @@ impl Worker {
 
     /// Of a container's dead predecessors the newest is kept, for its logs and last state.
     async fn prune(&self, pod: &Pod, name: &str, runtime: &PodRuntime) {
-        let dead: Vec<_> =
-            runtime.containers.iter().filter(|container| container.name == name && container.state == State::Exited).collect();
+        let dead: Vec<_> = runtime
+            .containers
+            .iter()
+            .filter(|container| container.name == name && container.state == State::Exited)
+            .collect();
         for container in dead.into_iter().skip(1) {
-            if let Err(error) = kill::remove_container(&self.cx, pod.namespace(), pod.name(), container).await {
+            if let Err(error) = kill::remove_container(&self.cx, pod.namespace(), pod.name(), container).await
+            {
                 tracing::warn!(pod = pod.shown(), %error, "remove dead container");
             }
         }

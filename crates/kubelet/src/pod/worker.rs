@@ -82,7 +82,11 @@ impl Worker {
     /// A worker for the pod of a mailbox.
     #[must_use]
     pub fn new(cx: Arc<Context>, mailbox: Arc<Mailbox>) -> Self {
-        let max = cx.config.crash_loop_back_off.max_container_restart_period.map_or(Duration::from_secs(300), |d| d.0);
+        let max = cx
+            .config
+            .crash_loop_back_off
+            .max_container_restart_period
+            .map_or(Duration::from_secs(300), |d| d.0);
         Self {
             cx,
             mailbox,
@@ -181,11 +185,18 @@ impl Worker {
     pub(super) fn observe_probes(&self, pod: &Arc<Pod>, runtime: &PodRuntime) {
         let reported = pod.status.as_ref();
         let before = |id: &str| {
-            let all = reported?.container_statuses.iter().flatten().chain(reported?.init_container_statuses.iter().flatten());
-            let status = all.into_iter().find(|status| status.container_id.as_deref().is_some_and(|full| full.ends_with(id)))?;
+            let all = reported?
+                .container_statuses
+                .iter()
+                .flatten()
+                .chain(reported?.init_container_statuses.iter().flatten());
+            let status = all
+                .into_iter()
+                .find(|status| status.container_id.as_deref().is_some_and(|full| full.ends_with(id)))?;
             let started = status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0;
             // one that began under this worker is new, whatever the object says
-            (started < self.first_seen).then_some(Health { started: status.started == Some(true), ready: status.ready })
+            (started < self.first_seen)
+                .then_some(Health { started: status.started == Some(true), ready: status.ready })
         };
         let ip = if pod.host_network() {
             self.cx.host_ips().first().cloned().unwrap_or_default()
@@ -214,7 +225,8 @@ impl Worker {
                     continue;
                 }
             };
-            let over = runtime.running().next().is_none() && !runtime.sandboxes.iter().any(|sandbox| sandbox.ready);
+            let over =
+                runtime.running().next().is_none() && !runtime.sandboxes.iter().any(|sandbox| sandbox.ready);
             if over {
                 return;
             }
@@ -259,7 +271,9 @@ impl Worker {
     fn report_ending(&self, pod: &Arc<Pod>, runtime: &PodRuntime) {
         self.observe_probes(pod, runtime);
         let mut status = self.status(pod, runtime, false);
-        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) && runtime.running().next().is_some() {
+        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+            && runtime.running().next().is_some()
+        {
             let before = self.cx.statuses.get(pod.uid()).or_else(|| pod.status.clone()).unwrap_or_default();
             status.phase = before.phase;
         }
@@ -378,7 +392,8 @@ fn effective_grace(pod: &Pod) -> i64 {
 fn lost_containers(status: &mut PodStatus) {
     use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated};
     status.phase = Some("Failed".to_owned());
-    for container in status.container_statuses.iter_mut().chain(&mut status.init_container_statuses).flatten() {
+    for container in status.container_statuses.iter_mut().chain(&mut status.init_container_statuses).flatten()
+    {
         let state = container.state.get_or_insert_default();
         if state.terminated.is_some() || state.waiting.is_none() {
             continue;

@@ -128,7 +128,12 @@ async fn command(runtime: &cri::Runtime, id: &str, command: Vec<String>, timeout
 }
 
 /// Host and port of a check; the host is the pod's address unless it is given.
-fn address(container: &Container, host: Option<String>, pod_ip: &str, port: &IntOrString) -> Option<(String, u16)> {
+fn address(
+    container: &Container,
+    host: Option<String>,
+    pod_ip: &str,
+    port: &IntOrString,
+) -> Option<(String, u16)> {
     let host = host.unwrap_or_else(|| pod_ip.to_owned());
     Some((host, resolve_port(container, port)?)).filter(|(host, _)| !host.is_empty())
 }

@@ -43,7 +43,12 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 /// Status and the beginning of the body.
-pub async fn get(action: &HTTPGetAction, host: &str, port: u16, timeout: Duration) -> Result<(u16, Bytes), String> {
+pub async fn get(
+    action: &HTTPGetAction,
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<(u16, Bytes), String> {
     let tls = action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
     let path = action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
     let path = if path.starts_with('/') { path } else { format!("/{path}") };
@@ -100,13 +105,17 @@ async fn request(
     timeout: Duration,
 ) -> Result<(u16, Option<String>, Bytes), String> {
     let stream = connect(host, port, timeout).await?;
-    let stream: Box<dyn Stream> = if tls { Box::new(handshake(stream, host).await?) } else { Box::new(stream) };
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let stream: Box<dyn Stream> =
+        if tls { Box::new(handshake(stream, host).await?) } else { Box::new(stream) };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
-    let answer = sender.send_request(build(action, host, port, path)?).await.map_err(|error| shown(&error))?;
+    let answer =
+        sender.send_request(build(action, host, port, path)?).await.map_err(|error| shown(&error))?;
     let status = answer.status().as_u16();
-    let location = answer.headers().get(http::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let location =
+        answer.headers().get(http::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let body = Limited::new(answer.into_body(), BODY_LIMIT).collect().await;
     driver.abort();
     Ok((status, location, body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
@@ -127,7 +136,11 @@ fn build(action: &HTTPGetAction, host: &str, port: u16, path: &str) -> Result<Re
             request = request.header(&header.name, &header.value);
         }
     }
-    let defaults = [("host", host_port(host, port)), ("user-agent", "kube-probe/1.37".to_owned()), ("accept", "*/*".to_owned())];
+    let defaults = [
+        ("host", host_port(host, port)),
+        ("user-agent", "kube-probe/1.37".to_owned()),
+        ("accept", "*/*".to_owned()),
+    ];
     for ((name, value), seen) in defaults.into_iter().zip(own) {
         if !seen {
             request = request.header(name, value);
@@ -136,7 +149,10 @@ fn build(action: &HTTPGetAction, host: &str, port: u16, path: &str) -> Result<Re
     request.header("connection", "close").body(Empty::new()).map_err(|error| error.to_string())
 }
 
-async fn handshake(stream: TcpStream, host: &str) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+async fn handshake(
+    stream: TcpStream,
+    host: &str,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -145,7 +161,10 @@ async fn handshake(stream: TcpStream, host: &str) -> Result<tokio_rustls::client
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| error.to_string())
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// Probes do not check certificates, as upstream's do not.

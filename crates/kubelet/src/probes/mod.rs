@@ -90,8 +90,15 @@ impl Probes {
 
     /// Starts the probes of containers that run and ends those of containers that do not. `before` tells what
     /// was reported of a container before the kubelet started: it holds until the first result.
-    pub fn observe(&self, pod: &Arc<Pod>, runtime: &PodRuntime, ip: &str, before: &dyn Fn(&str) -> Option<Health>) {
-        let running: Vec<_> = runtime.containers.iter().filter(|container| container.state == State::Running).collect();
+    pub fn observe(
+        &self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntime,
+        ip: &str,
+        before: &dyn Fn(&str) -> Option<Health>,
+    ) {
+        let running: Vec<_> =
+            runtime.containers.iter().filter(|container| container.state == State::Running).collect();
         let mut results = self.inner.results.lock();
         results.retain(|id, entry| {
             let keep = entry.pod != pod.uid() || running.iter().any(|container| container.id == *id);
@@ -122,7 +129,15 @@ impl Probes {
         }
     }
 
-    fn spawn(&self, pod: &Arc<Pod>, spec: &Container, kind: Kind, container: &crate::runtime::status::Container, ip: &str, entry: &Results) {
+    fn spawn(
+        &self,
+        pod: &Arc<Pod>,
+        spec: &Container,
+        kind: Kind,
+        container: &crate::runtime::status::Container,
+        ip: &str,
+        entry: &Results,
+    ) {
         let task = worker::Worker {
             probes: self.inner.clone(),
             pod: pod.clone(),
@@ -181,7 +196,8 @@ impl Probes {
         let results = self.inner.results.lock();
         let entry = results.get(id);
         let started = spec.startup_probe.is_none() || entry.is_some_and(|entry| entry.startup == Some(true));
-        let ready = spec.readiness_probe.is_none() || entry.is_some_and(|entry| entry.readiness == Some(true));
+        let ready =
+            spec.readiness_probe.is_none() || entry.is_some_and(|entry| entry.readiness == Some(true));
         Health { started, ready }
     }
 }

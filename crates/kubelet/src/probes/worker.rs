@@ -95,7 +95,8 @@ impl Worker {
         let action = check::Action::of_probe(probe);
         let mut outcome = Outcome::Error(String::new());
         for _ in 0..TRIES {
-            outcome = check::run(&self.probes.runtime, &self.container, &self.id, &self.ip, &action, timeout).await;
+            outcome =
+                check::run(&self.probes.runtime, &self.container, &self.id, &self.ip, &action, timeout).await;
             if !matches!(outcome, Outcome::Error(_)) {
                 break;
             }

@@ -111,12 +111,16 @@ pub fn container(
     prepared: Prepared<'_>,
     settings: &NodeSettings,
 ) -> v1::ContainerConfig {
-    let values: HashMap<&str, &str> = prepared.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let values: HashMap<&str, &str> =
+        prepared.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let expanded = |list: Option<&Vec<String>>| -> Vec<String> {
         let one = |text: &String| expand(text, |name| values.get(name).map(|value| (*value).to_owned()));
         list.into_iter().flatten().map(one).collect()
     };
-    let envs = prepared.environment.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone().into() });
+    let envs = prepared
+        .environment
+        .iter()
+        .map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone().into() });
     let context = security::of_container(
         pod,
         container,
@@ -162,7 +166,8 @@ pub fn container(
 /// The CRI's number of a container's own stop signal; zero leaves it to the image.
 fn stop_signal(container: &Container) -> i32 {
     let name = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.as_deref());
-    name.and_then(|name| v1::Signal::from_str_name(&format!("SIGNAL_{name}"))).map_or(0, |signal| signal as i32)
+    name.and_then(|name| v1::Signal::from_str_name(&format!("SIGNAL_{name}")))
+        .map_or(0, |signal| signal as i32)
 }
 
 /// The name of a stop signal by the CRI's number, if one is set.

@@ -70,7 +70,8 @@ impl Images {
         let path = crate::events::container_path(pod, &container.name);
         let present = if policy == "Always" { None } else { self.inspect(&name).await? };
         if let Some(image) = present {
-            let message = format!("Container image {name:?} already present on machine and can be accessed by the pod");
+            let message =
+                format!("Container image {name:?} already present on machine and can be accessed by the pod");
             self.events.emit(pod, EventKind::Normal, "Pulled", &message, &path);
             return Ok(image);
         }
@@ -127,7 +128,8 @@ impl Images {
                 self.backoffs.lock().remove(key);
                 let image = self.inspect(&reference).await?;
                 let (took, total) = (rounded(started.elapsed()), rounded(waited.elapsed()));
-                let message = format!("Successfully pulled image {name:?} in {took} ({total} including waiting).");
+                let message =
+                    format!("Successfully pulled image {name:?} in {took} ({total} including waiting).");
                 self.events.emit(pod, EventKind::Normal, "Pulled", &message, path);
                 Ok(image.unwrap_or_else(|| Image { id: reference, user: ImageUser::default() }))
             }
@@ -156,7 +158,11 @@ impl Images {
         secrets: &[Arc<Data>],
         sandbox_config: &v1::PodSandboxConfig,
     ) -> Result<String, cri::Error> {
-        let spec = v1::ImageSpec { image: name.to_owned(), user_specified_image: name.to_owned(), ..Default::default() };
+        let spec = v1::ImageSpec {
+            image: name.to_owned(),
+            user_specified_image: name.to_owned(),
+            ..Default::default()
+        };
         let mut credentials: Vec<Option<v1::AuthConfig>> =
             secrets.iter().filter_map(|secret| credential(secret, name)).map(Some).collect();
         if credentials.is_empty() {
@@ -179,7 +185,9 @@ fn image_of(image: v1::Image) -> Image {
 }
 
 fn rounded(duration: Duration) -> component_base::flags::GoDuration {
-    component_base::flags::GoDuration(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or_default()))
+    component_base::flags::GoDuration(Duration::from_millis(
+        u64::try_from(duration.as_millis()).unwrap_or_default(),
+    ))
 }
 
 /// The name with `:latest` where it has neither tag nor digest.
@@ -188,7 +196,10 @@ fn with_tag(image: &str) -> Result<String, ImageError> {
     let plain = repository.split(['@', ':']).next().unwrap_or_default();
     let bad = plain.is_empty()
         || image.contains(char::is_whitespace)
-        || image.split(['@', ':']).next().is_some_and(|path| path.chars().any(|c| c.is_ascii_uppercase()) && !path.contains('/'));
+        || image
+            .split(['@', ':'])
+            .next()
+            .is_some_and(|path| path.chars().any(|c| c.is_ascii_uppercase()) && !path.contains('/'));
     if bad {
         let message = format!(
             "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: invalid reference format"
@@ -216,7 +227,8 @@ fn credential(secret: &Data, image: &str) -> Option<v1::AuthConfig> {
         Some(bytes) => serde_json::from_slice::<File>(&bytes).ok()?.auths,
         None => serde_json::from_slice(&secret.bytes(".dockercfg")?).ok()?,
     };
-    let mut fits: Vec<_> = logins.into_iter().filter(|(registry, _)| registry_fits(registry, image)).collect();
+    let mut fits: Vec<_> =
+        logins.into_iter().filter(|(registry, _)| registry_fits(registry, image)).collect();
     fits.sort_by_key(|(registry, _)| std::cmp::Reverse(registry.len()));
     let (_, login) = fits.into_iter().next()?;
     let (mut username, mut password) = (login.username, login.password);
@@ -239,7 +251,10 @@ fn registry_fits(registry: &str, image: &str) -> bool {
     let (image_host, image_path) =
         if named { image.split_once('/').unwrap_or((first, "")) } else { ("index.docker.io", image) };
     let hosts = host.split('.').count() == image_host.split('.').count()
-        && host.split('.').zip(image_host.split('.')).all(|(pattern, part)| pattern == "*" || pattern == part);
+        && host
+            .split('.')
+            .zip(image_host.split('.'))
+            .all(|(pattern, part)| pattern == "*" || pattern == part);
     hosts && image_path.starts_with(path)
 }
 

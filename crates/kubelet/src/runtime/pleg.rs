@@ -142,7 +142,10 @@ type States = HashMap<String, (String, i32)>;
 /// Pods of which something appeared, went away or changed.
 fn difference(old: &States, new: &States) -> HashSet<String> {
     let one_way = |from: &States, to: &States| {
-        from.iter().filter(|(id, state)| to.get(*id) != Some(state)).map(|(_, (uid, _))| uid.clone()).collect::<Vec<_>>()
+        from.iter()
+            .filter(|(id, state)| to.get(*id) != Some(state))
+            .map(|(_, (uid, _))| uid.clone())
+            .collect::<Vec<_>>()
     };
     one_way(old, new).into_iter().chain(one_way(new, old)).collect()
 }

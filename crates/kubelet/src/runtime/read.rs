@@ -21,8 +21,10 @@ const FALLBACK_BYTES: usize = 2048;
 /// What the runtime answered.
 pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::Error> {
     let selector: HashMap<String, String> = [(labels::POD_UID.to_owned(), uid.to_owned())].into();
-    let sandboxes = runtime.list_pod_sandbox(v1::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() });
-    let containers = runtime.list_containers(v1::ContainerFilter { label_selector: selector, ..Default::default() });
+    let sandboxes = runtime
+        .list_pod_sandbox(v1::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() });
+    let containers =
+        runtime.list_containers(v1::ContainerFilter { label_selector: selector, ..Default::default() });
     let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
     let sandboxes = try_join_all(sandboxes.into_iter().map(|item| sandbox_status(runtime, item.id)));
     let containers = try_join_all(containers.into_iter().map(|item| container_status(runtime, item)));
@@ -32,13 +34,18 @@ pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::E
         containers: containers.into_iter().flatten().collect(),
     };
     pod.sandboxes.sort_by_key(|sandbox| std::cmp::Reverse((sandbox.created_at, sandbox.attempt)));
-    pod.containers.sort_by_key(|container| std::cmp::Reverse((container.created_at, container.restart_count)));
+    pod.containers
+        .sort_by_key(|container| std::cmp::Reverse((container.created_at, container.restart_count)));
     Ok(pod)
 }
 
 /// `None` if it went away meanwhile.
-async fn sandbox_status(runtime: &cri::Runtime, id: String) -> Result<Option<super::status::Sandbox>, cri::Error> {
-    match runtime.pod_sandbox_status(v1::PodSandboxStatusRequest { pod_sandbox_id: id, verbose: false }).await {
+async fn sandbox_status(
+    runtime: &cri::Runtime,
+    id: String,
+) -> Result<Option<super::status::Sandbox>, cri::Error> {
+    match runtime.pod_sandbox_status(v1::PodSandboxStatusRequest { pod_sandbox_id: id, verbose: false }).await
+    {
         Ok(answer) => Ok(answer.status.as_ref().map(sandbox)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -46,7 +53,10 @@ async fn sandbox_status(runtime: &cri::Runtime, id: String) -> Result<Option<sup
 }
 
 /// `None` if it went away meanwhile.
-async fn container_status(runtime: &cri::Runtime, item: v1::Container) -> Result<Option<Container>, cri::Error> {
+async fn container_status(
+    runtime: &cri::Runtime,
+    item: v1::Container,
+) -> Result<Option<Container>, cri::Error> {
     let request = v1::ContainerStatusRequest { container_id: item.id, verbose: false };
     match runtime.container_status(request).await {
         Ok(answer) => Ok(answer.status.map(|status| container(status, item.pod_sandbox_id))),
@@ -59,7 +69,8 @@ async fn container_status(runtime: &cri::Runtime, item: v1::Container) -> Result
 fn container(status: v1::ContainerStatus, sandbox: String) -> Container {
     let annotated = labels::read_annotations(&status.annotations);
     let state = state(status.state);
-    let message = if state == State::Exited { exit_message(&status, &annotated) } else { status.message.clone() };
+    let message =
+        if state == State::Exited { exit_message(&status, &annotated) } else { status.message.clone() };
     let user_linux = status.user.and_then(|user| user.linux);
     Container {
         name: status.labels.get(labels::CONTAINER_NAME).cloned().unwrap_or_default(),

@@ -63,7 +63,8 @@ fn qos_of<'a>(all: impl Iterator<Item = &'a ResourceRequirements>) -> Qos {
             let limit = positive(resources.limits.as_ref(), name);
             let request = positive(resources.requests.as_ref(), name).or(limit);
             any |= request.is_some();
-            let equal = limit.is_some() && limit.and_then(quantity::milli) == request.and_then(quantity::milli);
+            let equal =
+                limit.is_some() && limit.and_then(quantity::milli) == request.and_then(quantity::milli);
             guaranteed &= equal;
         }
     }
@@ -122,7 +123,10 @@ pub fn of_pod(pod: &Pod) -> Amounts {
     let [cpu_request, cpu_limit, memory_request, memory_limit] = parts.map(|part| pod_amount(pod, part));
     let own = amounts(pod.spec().resources.as_ref());
     let bounded = |limit: fn(&Amounts) -> Option<i64>| {
-        pod.containers().iter().chain(pod.init_containers()).all(|c| limit(&amounts(c.resources.as_ref())).is_some_and(|l| l > 0))
+        pod.containers()
+            .iter()
+            .chain(pod.init_containers())
+            .all(|c| limit(&amounts(c.resources.as_ref())).is_some_and(|l| l > 0))
     };
     Amounts {
         cpu_request: own.cpu_request.or(cpu_request),
@@ -134,7 +138,9 @@ pub fn of_pod(pod: &Pod) -> Amounts {
 
 fn pod_amount(pod: &Pod, part: fn(&Amounts) -> Option<i64>) -> Option<i64> {
     let of = |container: &Container| part(&amounts(container.resources.as_ref()));
-    let add = |a: Option<i64>, b: Option<i64>| if a.is_none() && b.is_none() { None } else { Some(a.unwrap_or(0) + b.unwrap_or(0)) };
+    let add = |a: Option<i64>, b: Option<i64>| {
+        if a.is_none() && b.is_none() { None } else { Some(a.unwrap_or(0) + b.unwrap_or(0)) }
+    };
     let mut sum = pod.containers().iter().map(of).fold(None, add);
     let (mut sidecars, mut peak) = (None, None);
     for container in pod.init_containers() {
@@ -152,7 +158,13 @@ fn pod_amount(pod: &Pod, part: fn(&Amounts) -> Option<i64>) -> Option<i64> {
 
 /// The kernel's limits of a container.
 #[must_use]
-pub fn of_container(pod: &Pod, container: &Container, memory_capacity: i64, enforce_quota: bool, period: i64) -> v1::LinuxContainerResources {
+pub fn of_container(
+    pod: &Pod,
+    container: &Container,
+    memory_capacity: i64,
+    enforce_quota: bool,
+    period: i64,
+) -> v1::LinuxContainerResources {
     let own = amounts(container.resources.as_ref());
     let request = match (own.cpu_request, own.cpu_limit) {
         (None | Some(0), Some(limit)) => limit,
@@ -222,7 +234,9 @@ mod tests {
 
     #[test]
     fn classes() {
-        let one = |resources: serde_json::Value| qos(&pod(json!([{"name": "c", "resources": resources}]), json!([])));
+        let one = |resources: serde_json::Value| {
+            qos(&pod(json!([{"name": "c", "resources": resources}]), json!([])))
+        };
         assert_eq!(one(resources("1", "1Gi")), Qos::Guaranteed);
         assert_eq!(one(json!({})), Qos::BestEffort);
         assert_eq!(one(json!({"requests": {"cpu": "1m"}})), Qos::Burstable);
@@ -238,14 +252,18 @@ mod tests {
         );
         let got = of_pod(&both);
         assert_eq!((got.cpu_request, got.memory_limit), (Some(1000), Some(30 << 20)));
-        let open = pod(json!([{"name": "a", "resources": resources("100m", "10Mi")}, {"name": "b"}]), json!([]));
+        let open =
+            pod(json!([{"name": "a", "resources": resources("100m", "10Mi")}, {"name": "b"}]), json!([]));
         assert_eq!((of_pod(&open).cpu_request, of_pod(&open).cpu_limit), (Some(100), None));
     }
 
     #[test]
     fn kernel_numbers() {
         assert_eq!((shares(0), shares(1), shares(1000)), (2, 2, 1024));
-        assert_eq!((quota(0, QUOTA_PERIOD), quota(5, QUOTA_PERIOD), quota(250, QUOTA_PERIOD)), (0, 1000, 25_000));
+        assert_eq!(
+            (quota(0, QUOTA_PERIOD), quota(5, QUOTA_PERIOD), quota(250, QUOTA_PERIOD)),
+            (0, 1000, 25_000)
+        );
         let burst = pod(json!([{"name": "c", "resources": {"requests": {"memory": "512Mi"}}}]), json!([]));
         assert_eq!(oom_score(&burst, &burst.containers()[0], 1 << 30), 500);
         let none = pod(json!([{"name": "c"}]), json!([]));

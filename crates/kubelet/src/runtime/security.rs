@@ -47,12 +47,16 @@ pub fn verify_non_root(pod: &Pod, container: &Container, image: &ImageUser) -> R
     match user {
         Some(0) => Err(format!("container's runAsUser breaks non-root policy {place}")),
         Some(_) => Ok(()),
-        None if image.uid == Some(0) => Err(format!("container has runAsNonRoot and image will run as root {place}")),
+        None if image.uid == Some(0) => {
+            Err(format!("container has runAsNonRoot and image will run as root {place}"))
+        }
         None if image.uid.is_none() && !image.name.is_empty() => Err(format!(
             "container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root {place}",
             image.name
         )),
-        None if image.uid.is_none() => Err(format!("container has runAsNonRoot and image will run as root {place}")),
+        None if image.uid.is_none() => {
+            Err(format!("container has runAsNonRoot and image will run as root {place}"))
+        }
         None => Ok(()),
     }
 }
@@ -61,7 +65,8 @@ pub fn verify_non_root(pod: &Pod, container: &Container, image: &ImageUser) -> R
 #[must_use]
 pub fn namespaces(pod: &Pod) -> v1::NamespaceOption {
     let spec = pod.spec();
-    let node = |on: Option<bool>| if on == Some(true) { v1::NamespaceMode::Node } else { v1::NamespaceMode::Pod };
+    let node =
+        |on: Option<bool>| if on == Some(true) { v1::NamespaceMode::Node } else { v1::NamespaceMode::Pod };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
         (Some(true), _) => v1::NamespaceMode::Node,
         (_, Some(true)) => v1::NamespaceMode::Pod,
@@ -85,7 +90,10 @@ fn selinux(options: Option<&SELinuxOptions>) -> Option<v1::SeLinuxOption> {
 }
 
 fn seccomp(profile: Option<&SeccompProfile>, root: &str, by_default: bool) -> v1::SecurityProfile {
-    let of = |kind: ProfileType, localhost_ref: String| v1::SecurityProfile { profile_type: kind as i32, localhost_ref };
+    let of = |kind: ProfileType, localhost_ref: String| v1::SecurityProfile {
+        profile_type: kind as i32,
+        localhost_ref,
+    };
     match profile {
         Some(profile) if profile.type_ == "Localhost" => {
             let file = profile.localhost_profile.as_deref().unwrap_or_default();
@@ -173,14 +181,22 @@ pub fn of_container(
         selinux_options: selinux(own.se_linux_options.as_ref().or(context.se_linux_options.as_ref())),
         run_as_user: number(user.or(image.uid)),
         run_as_group: number(own.run_as_group.or(context.run_as_group)),
-        run_as_username: if user.is_none() && image.uid.is_none() { image.name.clone() } else { String::new() },
+        run_as_username: if user.is_none() && image.uid.is_none() {
+            image.name.clone()
+        } else {
+            String::new()
+        },
         readonly_rootfs: own.read_only_root_filesystem.unwrap_or(false),
         supplemental_groups: groups(pod),
         supplemental_groups_policy: groups_policy(pod),
         no_new_privs: own.allow_privilege_escalation == Some(false),
         masked_paths: if unmasked { Vec::new() } else { paths(&MASKED) },
         readonly_paths: if unmasked { Vec::new() } else { paths(&READ_ONLY) },
-        seccomp: Some(seccomp(own.seccomp_profile.as_ref().or(context.seccomp_profile.as_ref()), root, seccomp_default)),
+        seccomp: Some(seccomp(
+            own.seccomp_profile.as_ref().or(context.seccomp_profile.as_ref()),
+            root,
+            seccomp_default,
+        )),
         apparmor: apparmor(pod, container),
         ..Default::default()
     }
@@ -233,7 +249,15 @@ mod tests {
             json!({"runAsUser": 1, "fsGroup": 5, "supplementalGroups": [7], "seccompProfile": {"type": "RuntimeDefault"}}),
             json!({"runAsUser": 2, "allowPrivilegeEscalation": false, "seccompProfile": {"type": "Localhost", "localhostProfile": "x.json"}}),
         );
-        let got = of_container(&pod, &pod.containers()[0], Role::Regular, &ImageUser::default(), "/var/lib/kubelet", false, None);
+        let got = of_container(
+            &pod,
+            &pod.containers()[0],
+            Role::Regular,
+            &ImageUser::default(),
+            "/var/lib/kubelet",
+            false,
+            None,
+        );
         assert_eq!(got.run_as_user.unwrap().value, 2);
         assert_eq!(got.supplemental_groups, [5, 7]);
         assert!(got.no_new_privs);

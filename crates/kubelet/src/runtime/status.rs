@@ -158,7 +158,8 @@ pub fn sandbox(status: &v1::PodSandboxStatus) -> Sandbox {
         ips.push(network.ip);
         ips.extend(network.additional_ips.into_iter().map(|ip| ip.ip));
     }
-    let namespaces = status.linux.as_ref().and_then(|l| l.namespaces.as_ref()).and_then(|n| n.options.as_ref());
+    let namespaces =
+        status.linux.as_ref().and_then(|l| l.namespaces.as_ref()).and_then(|n| n.options.as_ref());
     Sandbox {
         id: status.id.clone(),
         attempt: status.metadata.as_ref().map_or(0, |metadata| metadata.attempt),

@@ -39,7 +39,8 @@ impl View for PodView {
 /// The informer of the node's pods; it does nothing until [`start`].
 #[must_use]
 pub fn informer(api: &client::Api, node: &str) -> Informer<PodView> {
-    let options = InformerOptions { field_selector: format!("spec.nodeName={node}"), ..InformerOptions::default() };
+    let options =
+        InformerOptions { field_selector: format!("spec.nodeName={node}"), ..InformerOptions::default() };
     Informer::new(api.clone(), PODS, options)
 }
 

@@ -1,19 +1,18 @@
 //! Static pods: manifests in a folder, watched by inotify.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::AddWatchFlags;
 use sha2::{Digest, Sha256};
-use tokio::io::unix::AsyncFd;
 
 use crate::context::Context;
 use crate::pod::PodExt;
 use crate::pod::view::{HASH_ANNOTATION, SEEN_ANNOTATION, SOURCE_ANNOTATION};
+use crate::watch_file::FileWatch;
 
 /// Pause before a folder that is not there, or cannot be watched, is tried again.
 const RETRY: Duration = Duration::from_secs(20);
@@ -32,8 +31,8 @@ async fn follow(cx: Arc<Context>, path: PathBuf) {
         let watch = watch(&path);
         apply(&cx, &mut known, &path);
         match watch {
-            Ok(inotify) => {
-                while changed(&inotify).await {
+            Ok(watch) => {
+                while changed(&watch).await {
                     apply(&cx, &mut known, &path);
                 }
             }
@@ -45,54 +44,27 @@ async fn follow(cx: Arc<Context>, path: PathBuf) {
     }
 }
 
-/// An inotify instance as the runtime can wait for it.
-struct Watch(Inotify);
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-fn watch(path: &Path) -> std::io::Result<AsyncFd<Watch>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+fn watch(path: &Path) -> std::io::Result<FileWatch> {
     let flags = AddWatchFlags::IN_CLOSE_WRITE
         | AddWatchFlags::IN_CREATE
         | AddWatchFlags::IN_DELETE
         | AddWatchFlags::IN_MOVED_FROM
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_DELETE_SELF;
-    inotify.add_watch(path, flags)?;
-    // SAFETY: the watch owns its descriptor and gives the same one until it is dropped
-    unsafe { AsyncFd::register(Watch(inotify)) }.map_err(Into::into)
+    FileWatch::new(path, flags)
 }
 
 /// Waits for a burst of changes to end. False if the watch is over.
-async fn changed(inotify: &AsyncFd<Watch>) -> bool {
-    let mut seen = false;
-    loop {
-        let ready = if seen {
-            match tokio::time::timeout(SETTLE, inotify.readable()).await {
-                Ok(ready) => ready,
-                Err(_) => return true,
-            }
-        } else {
-            inotify.readable().await
-        };
-        let Ok(mut ready) = ready else { return false };
-        match ready.get_inner().0.read_events() {
-            Ok(events) if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) => return false,
-            Ok(_) => seen = true,
-            Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-            Err(_) => return false,
+async fn changed(watch: &FileWatch) -> bool {
+    if !watch.changed().await {
+        return false;
+    }
+    while let Ok(there) = tokio::time::timeout(SETTLE, watch.changed()).await {
+        if !there {
+            return false;
         }
     }
+    true
 }
 
 /// Reads the folder and hands out what differs.
@@ -122,7 +94,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
         return vec![path.to_path_buf()];
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let hidden =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     let mut files: Vec<_> = entries.filter(|path| path.is_file() && !hidden(path)).collect();
     files.sort();
     files
@@ -170,7 +143,8 @@ fn complete(pod: &mut Pod, node: &str, place: &str) {
         container.termination_message_path.get_or_insert_with(|| "/dev/termination-log".to_owned());
         container.termination_message_policy.get_or_insert_with(|| "File".to_owned());
         let image = container.image.clone().unwrap_or_default();
-        let newest = image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
+        let newest =
+            image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
         let policy = if newest { "Always" } else { "IfNotPresent" };
         container.image_pull_policy.get_or_insert_with(|| policy.to_owned());
     }

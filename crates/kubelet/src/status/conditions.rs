@@ -7,7 +7,8 @@ use crate::pod::{PodExt, is_sidecar};
 use crate::runtime::status::PodRuntime;
 
 /// Conditions that only the kubelet writes.
-pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 fn condition(kind: &str, status: bool, reason: &str, message: String) -> PodCondition {
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -77,9 +78,12 @@ pub fn ready(pod: &Pod, others: &[PodCondition], containers_ready: &PodCondition
     for gate in pod.spec().readiness_gates.iter().flatten() {
         let kind = &gate.condition_type;
         match others.iter().find(|condition| condition.type_ == *kind) {
-            None => unready.push(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
-            Some(condition) if condition.status != "True" => unready
-                .push(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", condition.status)),
+            None => unready
+                .push(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+            Some(condition) if condition.status != "True" => unready.push(format!(
+                "the status of pod readiness gate {kind:?} is not \"True\", but {}",
+                condition.status
+            )),
             Some(_) => {}
         }
     }
@@ -89,7 +93,12 @@ pub fn ready(pod: &Pod, others: &[PodCondition], containers_ready: &PodCondition
 
 /// `Initialized`
 #[must_use]
-pub fn initialized(pod: &Pod, old: &[PodCondition], statuses: &[ContainerStatus], phase: &str) -> PodCondition {
+pub fn initialized(
+    pod: &Pod,
+    old: &[PodCondition],
+    statuses: &[ContainerStatus],
+    phase: &str,
+) -> PodCondition {
     const KIND: &str = "Initialized";
     if statuses.is_empty() && !pod.init_containers().is_empty() {
         return condition(KIND, false, "UnknownContainerStatuses", String::new());
@@ -109,7 +118,9 @@ pub fn initialized(pod: &Pod, old: &[PodCondition], statuses: &[ContainerStatus]
         return condition(KIND, true, "PodCompleted", String::new());
     }
     let ran = |status: &ContainerStatus| {
-        let ended = |state: Option<&k8s_openapi::api::core::v1::ContainerState>| state.is_some_and(|s| s.terminated.is_some());
+        let ended = |state: Option<&k8s_openapi::api::core::v1::ContainerState>| {
+            state.is_some_and(|s| s.terminated.is_some())
+        };
         status.state.as_ref().is_some_and(|state| state.running.is_some())
             || ended(status.state.as_ref())
             || ended(status.last_state.as_ref())

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::{
-    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, ContainerUser, LinuxContainerUser, Pod, ResourceRequirements, VolumeMountStatus,
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, Pod, ResourceRequirements,
+    VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -37,7 +38,10 @@ pub fn statuses(
     old: &[ContainerStatus],
     reasons: &Reasons,
 ) -> Vec<ContainerStatus> {
-    specs.iter().map(|spec| status(pod, spec, role, runtime, old.iter().find(|old| old.name == spec.name), reasons)).collect()
+    specs
+        .iter()
+        .map(|spec| status(pod, spec, role, runtime, old.iter().find(|old| old.name == spec.name), reasons))
+        .collect()
 }
 
 fn status(
@@ -84,7 +88,8 @@ fn of_nothing(pod: &Pod, spec: &Spec, role: Role, old: Option<&ContainerStatus>)
     }
     status.restart_count = old.restart_count;
     status.last_state = old.last_state.clone();
-    if old_state.running.is_some() && status.last_state.as_ref().is_none_or(|last| last.terminated.is_none()) {
+    if old_state.running.is_some() && status.last_state.as_ref().is_none_or(|last| last.terminated.is_none())
+    {
         status.last_state = Some(terminated(ContainerStateTerminated {
             reason: Some("ContainerStatusUnknown".to_owned()),
             message: Some(
@@ -158,7 +163,9 @@ fn state_of(container: &Container, old: Option<&ContainerStatus>) -> (ContainerS
             };
             (terminated(ended), restarts)
         }
-        State::Unknown if old.is_some_and(|old| old.state.as_ref().is_some_and(|state| state.running.is_some())) => {
+        State::Unknown
+            if old.is_some_and(|old| old.state.as_ref().is_some_and(|state| state.running.is_some())) =>
+        {
             let lost = ContainerStateTerminated {
                 reason: Some("ContainerStatusUnknown".to_owned()),
                 message: Some("The container could not be located when the pod was terminated".to_owned()),
@@ -189,14 +196,16 @@ fn actual_resources(spec: &Spec, container: &Container) -> ResourceRequirements 
         }
     };
     if actual.memory_limit_in_bytes > 0 && has(resources.limits.as_ref(), "memory") {
-        let old = resources.limits.as_ref().and_then(|list| list.get("memory")).and_then(|q| quantity::value(&q.0));
+        let old =
+            resources.limits.as_ref().and_then(|list| list.get("memory")).and_then(|q| quantity::value(&q.0));
         if old != Some(actual.memory_limit_in_bytes) {
             set(resources.limits.as_mut(), "memory", quantity::from_bytes(actual.memory_limit_in_bytes));
         }
     }
     if actual.cpu_quota > 0 && actual.cpu_period > 0 && has(resources.limits.as_ref(), "cpu") {
         let milli = actual.cpu_quota * 1000 / actual.cpu_period;
-        let old = resources.limits.as_ref().and_then(|list| list.get("cpu")).and_then(|q| quantity::milli(&q.0));
+        let old =
+            resources.limits.as_ref().and_then(|list| list.get("cpu")).and_then(|q| quantity::milli(&q.0));
         if milli > 10 && old != Some(milli) {
             set(resources.limits.as_mut(), "cpu", quantity::from_milli(milli));
         }
@@ -211,7 +220,8 @@ fn has<V>(list: Option<&BTreeMap<String, V>>, name: &str) -> bool {
 fn volume_mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
     let mounts = spec.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
     let one = |mount: &k8s_openapi::api::core::v1::VolumeMount| {
-        let recursive = if mount.recursive_read_only.as_deref() == Some("Enabled") { "Enabled" } else { "Disabled" };
+        let recursive =
+            if mount.recursive_read_only.as_deref() == Some("Enabled") { "Enabled" } else { "Disabled" };
         VolumeMountStatus {
             name: mount.name.clone(),
             mount_path: mount.mount_path.clone(),
@@ -234,7 +244,9 @@ fn apply_reason(
 ) {
     let newest = runtime.container(&spec.name);
     if role == Role::Init {
-        if newest.is_some_and(|newest| newest.state == State::Exited && newest.exit_code == 0) && !is_sidecar(spec) {
+        if newest.is_some_and(|newest| newest.state == State::Exited && newest.exit_code == 0)
+            && !is_sidecar(spec)
+        {
             return;
         }
         let created = pod.containers().iter().any(|container| runtime.container(&container.name).is_some());

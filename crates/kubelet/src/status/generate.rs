@@ -54,7 +54,8 @@ pub fn generate(pod: &Pod, input: &Input<'_>) -> PodStatus {
     let all: Vec<ContainerStatus> = inits.iter().chain(&regular).cloned().collect();
     let initialized = any_regular_active(pod, input.runtime);
     let mut phase = phase::phase(pod, &all, input.terminal, initialized).to_owned();
-    let ended = |phase: Option<&String>| phase.filter(|phase| *phase == "Failed" || *phase == "Succeeded").cloned();
+    let ended =
+        |phase: Option<&String>| phase.filter(|phase| *phase == "Failed" || *phase == "Succeeded").cloned();
     phase = ended(api.phase.as_ref()).or_else(|| ended(old.phase.as_ref())).unwrap_or(phase);
     if phase == "Failed" || phase == "Succeeded" {
         regular.iter_mut().for_each(|status| status.ready = false);
@@ -123,7 +124,9 @@ fn all_conditions(
     let mut out = foreign;
     for mut condition in owned {
         let before = old.iter().chain(api.conditions.iter().flatten()).find(|c| c.type_ == condition.type_);
-        let kept = before.filter(|before| before.status == condition.status).and_then(|b| b.last_transition_time.clone());
+        let kept = before
+            .filter(|before| before.status == condition.status)
+            .and_then(|b| b.last_transition_time.clone());
         condition.last_transition_time = kept.or(Some(Time(seconds(input.now))));
         condition.observed_generation = pod.metadata.generation;
         out.push(condition);
@@ -133,8 +136,8 @@ fn all_conditions(
 
 fn set_addresses(pod: &Pod, input: &Input<'_>, status: &mut PodStatus) {
     status.host_ip = input.host_ips.first().cloned();
-    status.host_ips =
-        Some(input.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()).filter(|ips: &Vec<_>| !ips.is_empty());
+    status.host_ips = Some(input.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect())
+        .filter(|ips: &Vec<_>| !ips.is_empty());
     let mut ips: Vec<String> = input.runtime.ips().to_vec();
     if pod.host_network() && ips.is_empty() {
         ips = input.host_ips.to_vec();
@@ -143,5 +146,6 @@ fn set_addresses(pod: &Pod, input: &Input<'_>, status: &mut PodStatus) {
         ips = input.old.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect();
     }
     status.pod_ip = ips.first().cloned();
-    status.pod_ips = Some(ips.into_iter().map(|ip| PodIP { ip }).collect()).filter(|ips: &Vec<_>| !ips.is_empty());
+    status.pod_ips =
+        Some(ips.into_iter().map(|ip| PodIP { ip }).collect()).filter(|ips: &Vec<_>| !ips.is_empty());
 }

@@ -202,7 +202,12 @@ impl Inner {
         }
     }
 
-    async fn patch(&self, target: &Target, new: &Value, old: Option<&Value>) -> Result<Option<Value>, client::Error> {
+    async fn patch(
+        &self,
+        target: &Target,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Result<Option<Value>, client::Error> {
         let Some(api) = &self.api else { return Ok(None) };
         let old = old.cloned().unwrap_or_else(|| json!({}));
         let mut new = new.clone();
@@ -228,7 +233,8 @@ fn keep_foreign_conditions(old: &Value, new: &mut Value) {
         let kind = condition["type"].as_str().unwrap_or_default();
         super::conditions::OWNED.contains(&kind) || kind == "DisruptionTarget"
     };
-    let foreign: Vec<Value> = old["conditions"].as_array().into_iter().flatten().filter(|c| !owned(c)).cloned().collect();
+    let foreign: Vec<Value> =
+        old["conditions"].as_array().into_iter().flatten().filter(|c| !owned(c)).cloned().collect();
     if let Some(list) = new.get_mut("conditions").and_then(Value::as_array_mut) {
         list.retain(owned);
         list.extend(foreign);

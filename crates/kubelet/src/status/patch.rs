@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn deletes_by_key_and_replaces_addresses() {
-        let old = json!({"conditions": [{"type": "A"}], "addresses": [{"type": "InternalIP", "address": "1"}]});
+        let old =
+            json!({"conditions": [{"type": "A"}], "addresses": [{"type": "InternalIP", "address": "1"}]});
         let new = json!({"conditions": [], "addresses": [{"type": "InternalIP", "address": "2"}]});
         let got = between(&old, &new).unwrap();
         assert_eq!(got["conditions"], json!([{"$patch": "delete", "type": "A"}]));

@@ -15,7 +15,9 @@ enum Now {
 }
 
 fn now(statuses: &[ContainerStatus], name: &str) -> (Now, bool) {
-    let Some(status) = statuses.iter().find(|status| status.name == name) else { return (Now::Unknown, false) };
+    let Some(status) = statuses.iter().find(|status| status.name == name) else {
+        return (Now::Unknown, false);
+    };
     let started = status.started == Some(true);
     let state = status.state.clone().unwrap_or_default();
     let now = if state.running.is_some() {

@@ -38,7 +38,8 @@ pub fn write(target: &Path, payload: &Payload, own: impl Fn(&Path) -> io::Result
         }
     }
     let folder = dated_folder(target)?;
-    let result = fill(&folder, payload).and_then(|()| own(&folder)).and_then(|()| publish(target, &folder, payload));
+    let result =
+        fill(&folder, payload).and_then(|()| own(&folder)).and_then(|()| publish(target, &folder, payload));
     if result.is_err() {
         let _ = fs::remove_dir_all(&folder);
     } else if let Some(old) = old {
@@ -54,7 +55,10 @@ fn check_paths(payload: &Payload) -> io::Result<()> {
             || path.starts_with("..")
             || path.split('/').any(|part| part == ".." || part.is_empty());
         if bad {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("invalid path {path:?} in a volume")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("invalid path {path:?} in a volume"),
+            ));
         }
     }
     Ok(())
@@ -66,7 +70,8 @@ fn heads(payload: &Payload) -> BTreeSet<String> {
 }
 
 fn visible(target: &Path) -> io::Result<BTreeSet<String>> {
-    let names = fs::read_dir(target)?.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let names = fs::read_dir(target)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     names.filter(|name| !name.as_ref().is_ok_and(|name| name.starts_with(".."))).collect()
 }
 
@@ -85,7 +90,8 @@ fn unchanged(old: &Path, payload: &Payload) -> io::Result<bool> {
                 continue;
             }
             let name = path.strip_prefix(old).unwrap_or(&path).to_string_lossy().into_owned();
-            let same = payload.get(&name).is_some_and(|file| fs::read(&path).is_ok_and(|data| data == file.data));
+            let same =
+                payload.get(&name).is_some_and(|file| fs::read(&path).is_ok_and(|data| data == file.data));
             if !same {
                 return Ok(false);
             }

@@ -61,15 +61,26 @@ impl Volumes {
         mounted: &Mounted,
     ) -> Result<v1::Mount, VolumeError> {
         let volume = mounted.paths.get(&mount.name).ok_or_else(|| {
-            VolumeError::Mount(format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))
+            VolumeError::Mount(format!(
+                "cannot find volume {:?} to mount into container {:?}",
+                mount.name, container.name
+            ))
         })?;
         let sub = sub_path(mount, environment)?;
         let host = match sub {
             None => volume.clone(),
             Some(sub) => {
-                let target = self.paths.subpaths(pod.uid()).join(&mount.name).join(&container.name).join(index.to_string());
+                let target = self
+                    .paths
+                    .subpaths(pod.uid())
+                    .join(&mount.name)
+                    .join(&container.name)
+                    .join(index.to_string());
                 mounts::bind_subpath(volume, &sub, &target).map_err(|error| {
-                    VolumeError::Mount(format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {error}", mount.name, container.name))
+                    VolumeError::Mount(format!(
+                        "failed to prepare subPath for volumeMount {:?} of container {:?}: {error}",
+                        mount.name, container.name
+                    ))
                 })?;
                 target
             }
@@ -103,7 +114,9 @@ fn absolute(path: &str) -> String {
 /// Files that the kubelet writes are never written to by containers.
 fn read_only_source(pod: &Pod, name: &str) -> bool {
     let volume = pod.volumes().iter().find(|volume| volume.name == name);
-    volume.is_some_and(|v| v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
+    volume.is_some_and(|v| {
+        v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some()
+    })
 }
 
 /// The sub-path of a mount, expanded if it is an expression.
@@ -125,13 +138,18 @@ fn sub_path(mount: &VolumeMount, environment: &[(String, String)]) -> Result<Opt
         found
     });
     if !missing.is_empty() {
-        return Err(VolumeError::Mount(format!("missing value for {}", missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))));
+        return Err(VolumeError::Mount(format!(
+            "missing value for {}",
+            missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+        )));
     }
     if path.starts_with('/') {
         return Err(bad_path("path", &path));
     }
     if path.split('/').any(|part| part == "..") {
-        return Err(VolumeError::Mount(format!("must not contain '..': unable to provision SubPath `{path}`")));
+        return Err(VolumeError::Mount(format!(
+            "must not contain '..': unable to provision SubPath `{path}`"
+        )));
     }
     Ok(Some(path))
 }

@@ -77,18 +77,28 @@ fn keys(
     out: &mut Payload,
 ) -> Result<(), ContentError> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let files = data.all().iter().map(|(key, bytes)| (key.clone(), File { data: bytes.clone(), mode: default, owner: None }));
+        let files = data
+            .all()
+            .iter()
+            .map(|(key, bytes)| (key.clone(), File { data: bytes.clone(), mode: default, owner: None }));
         out.extend(files);
         return Ok(());
     };
     for item in items {
         match data.bytes(&item.key) {
             Some(bytes) => {
-                out.insert(item.path.clone(), File { data: bytes, mode: mode(item.mode, default), owner: None });
+                out.insert(
+                    item.path.clone(),
+                    File { data: bytes, mode: mode(item.mode, default), owner: None },
+                );
             }
             None if optional => {}
             None => {
-                return Err(ContentError::Key { kind: kind.lower(), name: name.to_owned(), key: item.key.clone() });
+                return Err(ContentError::Key {
+                    kind: kind.lower(),
+                    name: name.to_owned(),
+                    key: item.key.clone(),
+                });
             }
         }
     }
@@ -120,7 +130,15 @@ fn object(
 pub fn config_map(source: &ConfigMapVolumeSource, sources: &Sources) -> Result<Payload, ContentError> {
     let mut out = Payload::new();
     let default = default_mode(source.default_mode);
-    object(sources, Kind::ConfigMap, &source.name, source.items.as_ref(), source.optional, default, &mut out)?;
+    object(
+        sources,
+        Kind::ConfigMap,
+        &source.name,
+        source.items.as_ref(),
+        source.optional,
+        default,
+        &mut out,
+    )?;
     Ok(out)
 }
 
@@ -153,7 +171,10 @@ pub fn downward(
             (None, Some(resource)) => resource_value(pod, None, resource, facts)?,
             (None, None) => continue,
         };
-        out.insert(item.path.clone(), File { data: text.into_bytes(), mode: mode(item.mode, default), owner: None });
+        out.insert(
+            item.path.clone(),
+            File { data: text.into_bytes(), mode: mode(item.mode, default), owner: None },
+        );
     }
     Ok(out)
 }
@@ -175,7 +196,15 @@ pub fn projected(
         if let Some(map) = &part.config_map {
             object(sources, Kind::ConfigMap, &map.name, map.items.as_ref(), map.optional, default, &mut out)?;
         } else if let Some(secret) = &part.secret {
-            object(sources, Kind::Secret, &secret.name, secret.items.as_ref(), secret.optional, default, &mut out)?;
+            object(
+                sources,
+                Kind::Secret,
+                &secret.name,
+                secret.items.as_ref(),
+                secret.optional,
+                default,
+                &mut out,
+            )?;
         } else if let Some(api) = &part.downward_api {
             out.extend(downward(pod, api.items.as_ref(), default, facts)?);
         } else if let Some(token) = &part.service_account_token {
@@ -197,7 +226,9 @@ pub fn projected(
 #[must_use]
 pub fn tokens(source: &ProjectedVolumeSource) -> BTreeMap<(String, i64), ()> {
     let tokens = source.sources.iter().flatten().filter_map(|part| part.service_account_token.as_ref());
-    tokens.map(|t| ((t.audience.clone().unwrap_or_default(), t.expiration_seconds.unwrap_or(3600)), ())).collect()
+    tokens
+        .map(|t| ((t.audience.clone().unwrap_or_default(), t.expiration_seconds.unwrap_or(3600)), ()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -207,7 +238,9 @@ mod tests {
     use serde_json::json;
 
     fn sources() -> Sources {
-        let map: Data = serde_json::from_value(json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "AAE="}})).unwrap();
+        let map: Data =
+            serde_json::from_value(json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "AAE="}}))
+                .unwrap();
         let secret: Data = serde_json::from_value(json!({"type": "Opaque", "data": {"s": "eA=="}})).unwrap();
         Sources {
             objects: HashMap::from([
@@ -226,7 +259,8 @@ mod tests {
         let got = config_map(&source, &sources()).unwrap();
         assert_eq!((got["x/y"].data.as_slice(), got["x/y"].mode), (&b"1"[..], 0o400));
         assert_eq!((got["z"].data.as_slice(), got["z"].mode), (&[0u8, 1][..], 0o444));
-        let missing = serde_json::from_value(json!({"name": "m", "items": [{"key": "q", "path": "q"}]})).unwrap();
+        let missing =
+            serde_json::from_value(json!({"name": "m", "items": [{"key": "q", "path": "q"}]})).unwrap();
         let error = config_map(&missing, &sources()).unwrap_err().to_string();
         assert_eq!(error, "configmap \"m\": references non-existent configmap key: q");
         let none = serde_json::from_value(json!({"secretName": "none", "optional": true})).unwrap();

@@ -4,11 +4,11 @@
 //! that names it; storage systems come with CSI.
 
 pub mod atomic;
+mod container;
 pub mod content;
 pub mod host_path;
 pub mod mounts;
 pub mod ownership;
-mod container;
 mod tokens;
 
 use std::collections::HashMap;
@@ -84,9 +84,10 @@ impl Volumes {
     pub async fn mount(&self, pod: &Pod, facts: &Facts) -> Result<Mounted, VolumeError> {
         let mut mounted = Mounted::default();
         for volume in pod.volumes() {
-            let path = self.mount_one(pod, volume, facts, &mut mounted.renew).await.map_err(|reason| {
-                VolumeError::SetUp { volume: volume.name.clone(), reason }
-            })?;
+            let path = self
+                .mount_one(pod, volume, facts, &mut mounted.renew)
+                .await
+                .map_err(|reason| VolumeError::SetUp { volume: volume.name.clone(), reason })?;
             mounted.paths.insert(volume.name.clone(), path);
         }
         Ok(mounted)
@@ -150,7 +151,8 @@ impl Volumes {
             let maps = source.sources.iter().flatten().filter_map(|part| part.config_map.as_ref());
             let secrets = source.sources.iter().flatten().filter_map(|part| part.secret.as_ref());
             let names = maps.map(|map| (Kind::ConfigMap, map.name.clone()));
-            let names: Vec<_> = names.chain(secrets.map(|secret| (Kind::Secret, secret.name.clone()))).collect();
+            let names: Vec<_> =
+                names.chain(secrets.map(|secret| (Kind::Secret, secret.name.clone()))).collect();
             let mut sources = self.fetch(pod, names).await?;
             for (audience, seconds) in content::tokens(source).into_keys() {
                 let (token, next) = self.token(pod, &audience, seconds).await?;
@@ -165,7 +167,10 @@ impl Volumes {
 
     async fn token(&self, pod: &Pod, audience: &str, seconds: i64) -> Result<(String, Timestamp), String> {
         let api = self.api.as_ref().ok_or("service account tokens need an API server")?;
-        self.tokens.get(api, pod, audience, seconds).await.map_err(|error| format!("failed to fetch token: {error}"))
+        self.tokens
+            .get(api, pod, audience, seconds)
+            .await
+            .map_err(|error| format!("failed to fetch token: {error}"))
     }
 
     async fn fetch(&self, pod: &Pod, names: Vec<(Kind, String)>) -> Result<Sources, String> {

@@ -16,7 +16,8 @@ use nix::sys::stat::Mode;
 /// If the kernel's list cannot be read.
 pub fn below(below: &Path) -> io::Result<Vec<PathBuf>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path)));
+    let points =
+        text.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path)));
     let mut points: Vec<_> = points.filter(|path| path.starts_with(below)).collect();
     points.reverse();
     Ok(points)
@@ -108,7 +109,12 @@ fn make_below(volume: &Path, path: &Path) -> io::Result<()> {
 pub fn bind_subpath(volume: &Path, sub: &str, target: &Path) -> io::Result<()> {
     let path = Path::new(sub);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    let outside = || io::Error::new(io::ErrorKind::InvalidInput, format!("subpath {sub:?} not within volume path {:?}", volume.display()));
+    let outside = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("subpath {sub:?} not within volume path {:?}", volume.display()),
+        )
+    };
     if !inside {
         return Err(outside());
     }
@@ -120,7 +126,8 @@ pub fn bind_subpath(volume: &Path, sub: &str, target: &Path) -> io::Result<()> {
         }
         other => other,
     };
-    let source = source.map_err(|error| if error.raw_os_error() == Some(libc::EXDEV) { outside() } else { error })?;
+    let source =
+        source.map_err(|error| if error.raw_os_error() == Some(libc::EXDEV) { outside() } else { error })?;
     let link = PathBuf::from(format!("/proc/self/fd/{}", source.as_raw_fd()));
     if is_mount(target) {
         umount2(target, MntFlags::MNT_DETACH)?;

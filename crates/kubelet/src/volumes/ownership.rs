@@ -25,7 +25,8 @@ pub fn group(pod: &Pod) -> Option<u32> {
 pub fn common_user(pod: &Pod) -> Option<u32> {
     let default = pod.spec().security_context.as_ref().and_then(|sc| sc.run_as_user);
     let all = pod.init_containers().iter().chain(pod.containers());
-    let mut users = all.map(|container| container.security_context.as_ref().and_then(|sc| sc.run_as_user).or(default));
+    let mut users =
+        all.map(|container| container.security_context.as_ref().and_then(|sc| sc.run_as_user).or(default));
     let first = users.next()??;
     users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }

@@ -59,7 +59,13 @@ impl Tokens {
     ///
     /// # Errors
     /// What the API server said, if there is no older token that still is valid.
-    pub async fn get(&self, api: &Api, pod: &Pod, audience: &str, seconds: i64) -> Result<(String, Timestamp), client::Error> {
+    pub async fn get(
+        &self,
+        api: &Api,
+        pod: &Pod,
+        audience: &str,
+        seconds: i64,
+    ) -> Result<(String, Timestamp), client::Error> {
         let key = Key { pod: pod.uid().to_owned(), audience: audience.to_owned(), seconds };
         let now = Timestamp::now();
         let held = self.cache.lock().get(&key).cloned();
@@ -96,7 +102,8 @@ async fn request(api: &Api, pod: &Pod, audience: &str, seconds: i64) -> Result<T
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
     });
-    let account = pod.spec().service_account_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
+    let account =
+        pod.spec().service_account_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
     let answer: TokenRequest =
         api.create_subresource(&SERVICE_ACCOUNTS, pod.namespace(), account, "token", &body).await?;
     Ok(answer.status)
