@@ -4,6 +4,8 @@
 mod pool;
 mod verifier;
 
+pub use verifier::LeafInPool;
+
 use std::path::Path;
 
 use hyper_rustls::FixedServerNameResolver;

@@ -9,14 +9,16 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+/// Verifies server certificates by that rule.
 #[derive(Debug)]
-pub(super) struct LeafInPool {
+pub struct LeafInPool {
     webpki: Arc<WebPkiServerVerifier>,
     pool: Vec<CertificateDer<'static>>,
 }
 
 impl LeafInPool {
-    pub(super) fn new(roots: &[Vec<u8>]) -> Result<Arc<Self>, rustls::client::VerifierBuilderError> {
+    /// `roots`: the DER of each certificate of the pool. Errs where none is usable.
+    pub fn new(roots: &[Vec<u8>]) -> Result<Arc<Self>, rustls::client::VerifierBuilderError> {
         let pool: Vec<_> = roots.iter().map(|der| CertificateDer::from(der.clone())).collect();
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(pool.iter().cloned());
