@@ -192,6 +192,47 @@ pub fn channels(socket: WebSocketStream<BoxIo>, coding: Coding, keep_alive: bool
     (Sender { queue, coding }, Box::pin(received))
 }
 
+/// Sends a body as messages without channels (`binary.k8s.io`, `base64.binary.k8s.io`), first an empty one, and
+/// closes; ends early when the client does.
+pub async fn send_body<B>(io: BoxIo, mut body: B, coding: Coding)
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    use http_body_util::BodyExt as _;
+    let (mut sink, mut source) = server(io).await.split();
+    let message = |data: Bytes| match coding {
+        Coding::Binary => Message::Binary(data),
+        Coding::Base64 => Message::Text(STANDARD.encode(data).into()),
+    };
+    let send = async {
+        let mut next = Some(Bytes::new());
+        while let Some(data) = next {
+            if sink.send(message(data)).await.is_err() {
+                return;
+            }
+            next = loop {
+                match body.frame().await {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => break Some(data),
+                        Err(_) => continue,
+                    },
+                    _ => break None,
+                }
+            };
+        }
+        let _ = sink.send(Message::Close(None)).await;
+    };
+    let gone = async {
+        while let Some(Ok(message)) = source.next().await
+            && !message.is_close()
+        {}
+    };
+    tokio::select! {
+        () = send => {}
+        () = gone => {}
+    }
+}
+
 const PING_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
 
 #[cfg(test)]

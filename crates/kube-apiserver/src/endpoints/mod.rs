@@ -2,7 +2,9 @@
 
 pub mod binding;
 pub mod component_status;
+pub mod connect;
 pub mod eviction;
 pub mod kinds;
+pub mod openid;
 pub mod parts;
 pub mod token;

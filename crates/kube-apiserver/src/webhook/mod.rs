@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod json;
+pub mod outgoing;
 
 /// The configured webhooks.
 pub struct Webhooks;
