@@ -36,7 +36,7 @@ pub fn start(record: &Record, runtime: &Runtime, node: &str, init: &Process) -> 
     spawn(Path::new("/usr/bin/env"), &arguments, &layout.logs().join(format!("{node}-containerd.log")), Some(init))
 }
 
-/// Waits for the socket to appear, by watching its folder.
+/// Waits until the socket takes connections: a socket file that appears says nothing of who listens.
 pub async fn wait(layout: &Layout, node: &str, process: &Process) -> Result<(), Error> {
     let socket = layout.containerd_socket(node);
     let connected = async {

@@ -5,7 +5,9 @@ mod daemon;
 mod kube_proxy;
 mod kubelet;
 mod local;
+mod node;
 mod node_steps;
+mod supervise;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "kubelet", about: "runs the pods of a node", run: kubelet::run },
     Command { name: "keelson-cni", about: "the pods' network, called by the container runtime", run: cni::run },
     Command { name: "version", about: "print the version", run: version },
+    Command { name: "node", about: "", run: node::run },
     Command { name: "node-unshare", about: "", run: node_steps::unshare },
     Command { name: "node-init", about: "", run: node_steps::init },
     Command { name: "node-enter", about: "", run: node_steps::enter },
