@@ -17,11 +17,13 @@ pub mod informers;
 pub mod manager;
 pub mod namespace;
 pub mod nodeipam;
+pub mod nodelifecycle;
 pub mod options;
 pub mod podgc;
 pub mod replicaset;
 pub mod rootca;
 pub mod serviceaccount;
+pub mod tainteviction;
 pub mod views;
 
 pub use manager::{Error, run};

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
-use crate::{clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam, podgc, replicaset, rootca, serviceaccount};
+use crate::{clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam,
+    nodelifecycle, podgc, replicaset, rootca, serviceaccount, tainteviction};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -60,6 +61,8 @@ const CONTROLLERS: &[Entry] = controllers! {
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" true => rootca::run;
     "pod-garbage-collector-controller" "podgc" true => podgc::run;
     "node-ipam-controller" "nodeipam" true => nodeipam::run;
+    "node-lifecycle-controller" "nodelifecycle" true => nodelifecycle::run;
+    "taint-eviction-controller" "taint-eviction-controller" true => tainteviction::run;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
 };
 
