@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use client::{Api, Informer, InformerOptions, ObjectMeta, View, resource};
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::plan::Csr;
 use crate::views::{
     ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease, Namespace, Node, Pod,
     ReplicaSet, Service, ServiceAccount,
@@ -51,6 +52,7 @@ pub struct Informers {
     root_ca_config_maps: OnceLock<Informer<ConfigMap>>,
     node_leases: OnceLock<Informer<Lease>>,
     cluster_roles: OnceLock<Informer<ClusterRole>>,
+    certificate_signing_requests: OnceLock<Informer<Csr>>,
 }
 
 impl Informers {
@@ -74,6 +76,7 @@ impl Informers {
             root_ca_config_maps: OnceLock::new(),
             node_leases: OnceLock::new(),
             cluster_roles: OnceLock::new(),
+            certificate_signing_requests: OnceLock::new(),
         }
     }
 
@@ -187,5 +190,9 @@ impl Informers {
 
     pub fn cluster_roles(&self) -> Informer<ClusterRole> {
         self.begin(&self.cluster_roles, || self.all(resource::CLUSTER_ROLES))
+    }
+
+    pub fn certificate_signing_requests(&self) -> Informer<Csr> {
+        self.begin(&self.certificate_signing_requests, || self.all(resource::CERTIFICATE_SIGNING_REQUESTS))
     }
 }

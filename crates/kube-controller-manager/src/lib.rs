@@ -3,6 +3,8 @@
 //!
 //! Deliberately absent: cloud controllers. Not built yet, and named in a warning when asked for: see [`manager`].
 
+pub mod bootstrap;
+pub mod certificates;
 pub mod clusterroleaggregation;
 pub mod context;
 mod control;

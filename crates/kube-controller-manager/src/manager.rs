@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
-use crate::{clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam,
+use crate::{bootstrap, certificates, clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam,
     nodelifecycle, podgc, replicaset, rootca, serviceaccount, tainteviction};
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,11 @@ const CONTROLLERS: &[Entry] = controllers! {
     "node-ipam-controller" "nodeipam" true => nodeipam::run;
     "node-lifecycle-controller" "nodelifecycle" true => nodelifecycle::run;
     "taint-eviction-controller" "taint-eviction-controller" true => tainteviction::run;
+    "certificatesigningrequest-approving-controller" "csrapproving" true => certificates::run_approver;
+    "certificatesigningrequest-signing-controller" "csrsigning" true => certificates::run_signer;
+    "certificatesigningrequest-cleaner-controller" "csrcleaner" true => certificates::run_cleaner;
+    "bootstrap-signer-controller" "bootstrapsigner" false => bootstrap::run_signer;
+    "token-cleaner-controller" "tokencleaner" false => bootstrap::run_cleaner;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
 };
 
