@@ -75,6 +75,8 @@ pub struct Inner {
     pub reason: Reason,
     pub message: String,
     pub details: Option<Details>,
+    /// `metadata.continue` of the answer to a list whose token has expired; else "".
+    pub continue_token: String,
 }
 
 impl std::ops::Deref for Status {
@@ -110,7 +112,7 @@ fn of_resource(resource: &GroupResource, name: &str) -> Details {
 
 impl Status {
     pub fn new(code: u16, reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, reason, message: message.into(), details: None }))
+        Self(Box::new(Inner { code, reason, message: message.into(), details: None, continue_token: String::new() }))
     }
 
     #[must_use]
@@ -277,7 +279,10 @@ impl Status {
         let wire = Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: serde_json::Map::new(),
+            metadata: (!self.continue_token.is_empty())
+                .then(|| ("continue".to_owned(), serde_json::Value::from(self.continue_token.as_str())))
+                .into_iter()
+                .collect(),
             status: "Failure",
             message: &self.message,
             reason: self.reason,

@@ -30,7 +30,11 @@ pub struct Authenticated {
 pub trait Authenticator: Send + Sync {
     /// None: this authenticator has no opinion. Err: credentials were there and are bad; a union goes on with the
     /// next and answers 401 when none accepts.
-    async fn authenticate(&self, request: &http::request::Parts, peer: &Peer) -> Result<Option<Authenticated>, Status>;
+    async fn authenticate(
+        &self,
+        request: &http::request::Parts,
+        peer: &Peer,
+    ) -> Result<Option<Authenticated>, Status>;
 }
 
 /// What is asked of an authorizer, in the terms of a SubjectAccessReview.

@@ -22,23 +22,33 @@ use crate::strategy::Strategy;
 
 pub use api::resources::Resource;
 
-/// Brings objects of one group-kind from one version to another. Called only when the two differ.
+/// Brings objects of one group-kind from one version to another. Called only when the two differ. Conversions that
+/// need nothing but the object implement [`Converter::now`] alone, those that ask somebody else the other.
 #[async_trait]
 pub trait Converter: Send + Sync {
+    /// The object with `to` as its apiVersion; None: it cannot be done without waiting.
+    fn now(&self, object: &Value, from: &GroupVersion, to: &GroupVersion) -> Option<Result<Value, Status>>;
+
     /// The same objects in the same order, each with `to` as its apiVersion.
-    async fn convert(&self, objects: Vec<Value>, from: &GroupVersion, to: &GroupVersion) -> Result<Vec<Value>, Status>;
+    async fn convert(
+        &self,
+        objects: Vec<Value>,
+        from: &GroupVersion,
+        to: &GroupVersion,
+    ) -> Result<Vec<Value>, Status> {
+        let failed = || Status::internal(format!("no conversion from {from} to {to}"));
+        objects.iter().map(|o| self.now(o, from, to).unwrap_or_else(|| Err(failed()))).collect()
+    }
 }
 
 /// Versions that differ in nothing but their name.
 pub struct Rename;
 
-#[async_trait]
 impl Converter for Rename {
-    async fn convert(&self, mut objects: Vec<Value>, _: &GroupVersion, to: &GroupVersion) -> Result<Vec<Value>, Status> {
-        for object in &mut objects {
-            object.set_at(&["apiVersion"], to.to_string());
-        }
-        Ok(objects)
+    fn now(&self, object: &Value, _: &GroupVersion, to: &GroupVersion) -> Option<Result<Value, Status>> {
+        let mut object = object.clone();
+        object.set_at(&["apiVersion"], to.to_string());
+        Some(Ok(object))
     }
 }
 
@@ -82,6 +92,8 @@ pub struct Serve {
     pub endpoint: Option<Arc<dyn Endpoint>>,
     /// Table columns and cells other than the row's own (custom resources' printer columns).
     pub table: Option<Arc<dyn Columns>>,
+    /// Custom resources: this version's `openAPIV3Schema`, for OpenAPI documents.
+    pub openapi: Option<Arc<Value>>,
     /// Raised by each change of a custom resource's schema: representations of an older one are not used again.
     pub generation: u64,
 }
@@ -98,7 +110,12 @@ pub trait Columns: Send + Sync {
 #[async_trait]
 pub trait Delegate: Send + Sync {
     /// The whole request, after authentication and authorization.
-    async fn forward(&self, cx: &RequestContext, request: http::Request<Body>, peer: Peer) -> http::Response<Body>;
+    async fn forward(
+        &self,
+        cx: &RequestContext,
+        request: http::Request<Body>,
+        peer: Peer,
+    ) -> http::Response<Body>;
 
     /// What `/apis/GROUP/VERSION` of that server says (APIResourceList), as last seen; None while it is unknown.
     fn resources(&self) -> Option<Bytes>;
@@ -120,6 +137,27 @@ pub struct Served {
     pub gr: GroupResource,
     /// None for what is not stored.
     pub stored: Option<Arc<Stored>>,
+}
+
+impl Serve {
+    /// A built-in row with nothing of its own: [`Plain`](crate::strategy::Plain) strategy, versions that differ by
+    /// name only, status subresource if the row lists one. None: the table has no type for it.
+    pub fn builtin(row: &Arc<Resource>) -> Option<Self> {
+        let schema = row.object_type()?;
+        let status = row.subresources.iter().filter(|s| &*s.name == "status");
+        Some(Self {
+            storage_schema: row.stored_type().unwrap_or_else(|| schema.clone()),
+            schema,
+            strategy: Arc::new(crate::strategy::Plain),
+            converter: Arc::new(Rename),
+            subresources: status.map(|s| (s.name.to_string(), Subresource::Status)).collect(),
+            endpoint: None,
+            table: None,
+            openapi: None,
+            generation: 0,
+            row: row.clone(),
+        })
+    }
 }
 
 impl std::ops::Deref for Served {
@@ -151,7 +189,11 @@ pub struct Catalog {
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { table: ArcSwap::default(), writing: Mutex::default(), changed: tokio::sync::watch::channel(0).0 }
+        Self {
+            table: ArcSwap::default(),
+            writing: Mutex::default(),
+            changed: tokio::sync::watch::channel(0).0,
+        }
     }
 }
 

@@ -63,6 +63,22 @@ pub struct RequestContext {
     pub warnings: Warnings,
 }
 
+impl RequestContext {
+    /// Of the server's own work at `now`, as its loopback user; `fieldManager` is the server's own.
+    pub fn internal(now: jiff::Timestamp) -> Self {
+        Self {
+            info: RequestInfo::default(),
+            user: Arc::new(UserInfo::loopback()),
+            dry_run: false,
+            field_manager: "kube-apiserver".into(),
+            user_agent: String::new(),
+            audit_id: String::new(),
+            now,
+            warnings: Warnings::default(),
+        }
+    }
+}
+
 /// Collects warnings for the caller; a text given twice is sent once.
 #[derive(Debug, Default)]
 pub struct Warnings(Mutex<Vec<String>>);

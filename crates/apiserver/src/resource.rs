@@ -20,8 +20,13 @@ pub struct Object {
 
 #[derive(Clone, Debug)]
 pub enum Change {
-    Set { object: Object, old: Option<Object> },
-    Deleted { old: Object },
+    Set {
+        object: Object,
+        old: Option<Object>,
+    },
+    Deleted {
+        old: Object,
+    },
     /// All objects there were at the start have been sent.
     Synced,
 }
@@ -45,10 +50,21 @@ pub trait Objects: Send + Sync {
     fn watch(&self, resource: &GroupResource) -> BoxStream<'static, Change>;
 
     /// The newest, from the store.
-    async fn get_latest(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Object, Status>;
+    async fn get_latest(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Object, Status>;
 
     /// A create with admission, validation and all, as `cx.user`.
-    async fn create(&self, cx: &RequestContext, resource: &GroupResource, namespace: &str, object: Value) -> Result<Object, Status>;
+    async fn create(
+        &self,
+        cx: &RequestContext,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Object, Status>;
 
     /// Read, `change`, write, again on conflict, without admission but with the strategy; `subresource` is "" or
     /// "status". An error of `change` ends it. Used by endpoints such as pods/binding.

@@ -43,12 +43,14 @@ pub trait Strategy: Send + Sync {
         let _ = (cx, object);
     }
 
-    /// Keeps what this request may not change (status on the main resource) and counts the generation.
+    /// Keeps what this request may not change (status on the main resource) and counts the generation. The registry
+    /// has put the old generation into `object` before.
     fn prepare_for_update(&self, cx: &RequestContext, object: &mut Map, old: &Map) {
         let _ = (cx, object, old);
     }
 
-    /// For the `status` subresource: by default only `status` (and metadata the registry handles) is taken.
+    /// For the `status` subresource. The registry has put everything of `old` but `metadata` and `status` into `object`
+    /// before (as most upstream strategies do); this resets what else may not be changed, such as labels.
     fn prepare_for_status_update(&self, cx: &RequestContext, object: &mut Map, old: &Map) {
         let _ = (cx, object, old);
     }
@@ -76,7 +78,12 @@ pub trait Strategy: Send + Sync {
 
     /// Takes what exists once in the cluster (service IPs, node ports) and writes it into the object.
     /// `old` is None on create. Must not keep anything on dry run.
-    async fn allocate(&self, cx: &RequestContext, object: &mut Value, old: Option<&Value>) -> Result<Option<Box<dyn Undo>>, Status> {
+    async fn allocate(
+        &self,
+        cx: &RequestContext,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Option<Box<dyn Undo>>, Status> {
         let _ = (cx, object, old);
         Ok(None)
     }
@@ -90,6 +97,28 @@ pub trait Strategy: Send + Sync {
     fn grace(&self, object: &Value, requested: Option<i64>) -> Grace {
         let _ = (object, requested);
         Grace::Immediate
+    }
+
+    /// Whether something still holds the object back from vanishing: its finalizers (namespaces: `spec.finalizers`
+    /// too).
+    fn is_held(&self, object: &Value) -> bool {
+        object.meta().finalizers().next().is_some()
+    }
+
+    /// The object has just been marked for deletion: what else shows it (namespaces: `status.phase`).
+    fn mark_deleted(&self, cx: &RequestContext, object: &mut Map) {
+        let _ = (cx, object);
+    }
+
+    /// May refuse a delete (or a part of deletecollection).
+    fn validate_delete(&self, cx: &RequestContext, object: &Value) -> Result<(), Status> {
+        let _ = (cx, object);
+        Ok(())
+    }
+
+    /// DELETE answers the deleted object instead of a Status.
+    fn returns_deleted(&self) -> bool {
+        false
     }
 
     /// PUT to a name that does not exist creates it.

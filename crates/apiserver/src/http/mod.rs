@@ -211,7 +211,8 @@ impl Chain {
     }
 
     fn admit_one(&self, info: &RequestInfo) -> Result<InFlight<'_>, Status> {
-        let kind = if matches!(info.verb.as_str(), "get" | "list" | "watch") { "readOnly" } else { "mutating" };
+        let kind =
+            if matches!(info.verb.as_str(), "get" | "list" | "watch") { "readOnly" } else { "mutating" };
         let now = self.in_flight.fetch_add(1, Ordering::AcqRel);
         metrics::METRICS.in_flight.with(&[kind]).inc();
         let guard = InFlight { chain: self, kind };
@@ -242,10 +243,6 @@ impl Chain {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, info, &why)),
         }
-    }
-
-    pub(crate) fn authorizer(&self) -> Option<&Arc<dyn Authorizer>> {
-        self.authorizer.as_ref()
     }
 }
 
@@ -280,7 +277,8 @@ fn field_manager(query: &Query, agent: &str) -> String {
     match query.get("fieldManager") {
         Some(name) if !name.is_empty() => name.to_owned(),
         _ => {
-            let prefix: String = agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+            let prefix: String =
+                agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
             let end = (0..=128.min(prefix.len())).rev().find(|at| prefix.is_char_boundary(*at)).unwrap_or(0);
             prefix[..end].to_owned()
         }
@@ -328,9 +326,18 @@ mod tests {
         let user = UserInfo { name: "x".into(), ..UserInfo::default() };
         let query = Query::default();
         for (path, words) in [
-            ("/api/v1/namespaces/y/pods", r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "y""#),
-            ("/apis/apps/v1/deployments", r#"deployments.apps is forbidden: User "x" cannot list resource "deployments" in API group "apps" at the cluster scope"#),
-            ("/api/v1/nodes/n/status", r#"nodes "n" is forbidden: User "x" cannot get resource "nodes/status" in API group "" at the cluster scope"#),
+            (
+                "/api/v1/namespaces/y/pods",
+                r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "y""#,
+            ),
+            (
+                "/apis/apps/v1/deployments",
+                r#"deployments.apps is forbidden: User "x" cannot list resource "deployments" in API group "apps" at the cluster scope"#,
+            ),
+            (
+                "/api/v1/nodes/n/status",
+                r#"nodes "n" is forbidden: User "x" cannot get resource "nodes/status" in API group "" at the cluster scope"#,
+            ),
             ("/metrics", r#"forbidden: User "x" cannot get path "/metrics""#),
         ] {
             let info = info::request_info(&http::Method::GET, path, &query);

@@ -1,0 +1,116 @@
+//! One object of the watch cache: what is looked at often as plain fields, everything else as one canonical
+//! encoding, with other forms made when asked for.
+
+use std::sync::{Arc, Weak};
+
+use api::Value;
+use bytes::Bytes;
+use compact_str::CompactString;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::form::Form;
+
+/// See the module. The canonical JSON of the storage version, resourceVersion included, is `head` (`{` and, for
+/// built-in kinds, kind and apiVersion: shared by all of the kind) and `body`, written as `,{...}` + newline: lists,
+/// single answers and watch events are slices of the two.
+#[derive(Debug)]
+pub struct Entry {
+    /// The store's key without the prefix: `namespace/name` or `name`.
+    pub key: Arc<str>,
+    namespace_len: usize,
+    pub labels: Box<[(CompactString, CompactString)]>,
+    /// Values of the resource's field labels, in their order.
+    pub fields: Box<[CompactString]>,
+    /// The store's revision of the last change: the resourceVersion.
+    pub revision: i64,
+    pub head: Bytes,
+    pub body: Bytes,
+    tree: Mutex<Weak<Value>>,
+    forms: Mutex<SmallVec<[(Form, Bytes); 1]>>,
+}
+
+impl Entry {
+    pub fn new(
+        key: Arc<str>,
+        namespaced: bool,
+        labels: Box<[(CompactString, CompactString)]>,
+        fields: Box<[CompactString]>,
+        revision: i64,
+        (head, body): (Bytes, Bytes),
+    ) -> Self {
+        let namespace_len = if namespaced { key.find('/').unwrap_or(0) } else { 0 };
+        let (tree, forms) = (Mutex::new(Weak::new()), Mutex::default());
+        Self { key, namespace_len, labels, fields, revision, head, body, tree, forms }
+    }
+
+    /// The same object with another body at another revision.
+    pub fn at(&self, revision: i64, body: Bytes) -> Self {
+        let (labels, fields) = (self.labels.clone(), self.fields.clone());
+        Self::new(
+            self.key.clone(),
+            self.namespace_len > 0,
+            labels,
+            fields,
+            revision,
+            (self.head.clone(), body),
+        )
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.key[..self.namespace_len]
+    }
+
+    pub fn name(&self) -> &str {
+        if self.namespace_len == 0 { &self.key } else { &self.key[self.namespace_len + 1..] }
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// The whole object, `{...}` without a newline.
+    pub fn json(&self) -> Vec<u8> {
+        [&self.head, &self.body[2..self.body.len() - 1]].concat()
+    }
+
+    /// The whole object and a newline, in two pieces.
+    pub fn document(&self) -> [Bytes; 2] {
+        [self.head.clone(), self.body.slice(2..)]
+    }
+
+    /// As an item of a list, after a comma or (`first`) not.
+    pub fn item(&self, first: bool) -> Bytes {
+        self.body.slice(usize::from(first)..self.body.len() - 1)
+    }
+
+    /// The decoded tree, if somebody still holds it.
+    pub fn tree(&self) -> Option<Arc<Value>> {
+        self.tree.lock().upgrade()
+    }
+
+    pub fn keep_tree(&self, tree: &Arc<Value>) {
+        *self.tree.lock() = Arc::downgrade(tree);
+    }
+
+    /// An encoding made earlier.
+    pub fn form(&self, form: &Form) -> Option<Bytes> {
+        self.forms.lock().iter().find(|(f, _)| f == form).map(|(_, bytes)| bytes.clone())
+    }
+
+    pub fn keep_form(&self, form: Form, bytes: Bytes) {
+        let mut forms = self.forms.lock();
+        if !forms.iter().any(|(f, _)| *f == form) {
+            forms.push((form, bytes));
+        }
+    }
+
+    pub fn drop_forms(&self) {
+        *self.forms.lock() = SmallVec::new();
+    }
+
+    /// Bytes that it holds, roughly.
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.forms.lock().iter().map(|(_, b)| b.len()).sum::<usize>() + 256
+    }
+}

@@ -1,0 +1,159 @@
+//! From an authorized request to its answer: which handler, and what all of them share.
+//!
+//! Deliberately absent: how objects are written (see `registry`).
+
+pub mod decode;
+mod delete;
+pub mod discovery;
+pub mod list;
+mod nonresource;
+mod openapi;
+mod patch;
+pub mod represent;
+mod scale;
+mod sub;
+mod table;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use apimachinery::{Reason, Status, status::Details};
+use http::{Method, Request, Response};
+
+use crate::auth::Peer;
+use crate::catalog::Served;
+use crate::endpoint::{Body, Query};
+use crate::http::Chain;
+use crate::request::RequestContext;
+
+/// A request at its handler.
+pub(crate) struct Asked<'a> {
+    pub chain: &'a Arc<Chain>,
+    pub cx: &'a RequestContext,
+    pub query: &'a Query,
+    pub request: Request<Body>,
+    pub peer: Peer,
+}
+
+impl Asked<'_> {
+    /// Reads the body, up to the server's limit.
+    pub async fn body(&mut self) -> Result<bytes::Bytes, Status> {
+        let body = std::mem::replace(self.request.body_mut(), crate::http::body::empty());
+        crate::http::body::read(body, self.chain.options.max_body).await
+    }
+}
+
+/// The 405 of a path that knows no such method.
+pub(crate) fn wrong_method() -> Status {
+    Status::new(
+        405,
+        Reason::MethodNotAllowed,
+        "the server does not allow this method on the requested resource",
+    )
+    .with_details(Details::default())
+}
+
+pub(crate) async fn serve(
+    chain: &Arc<Chain>,
+    cx: &RequestContext,
+    query: &Query,
+    request: Request<Body>,
+    peer: Peer,
+) -> Result<Response<Body>, Status> {
+    let asked = Asked { chain, cx, query, request, peer };
+    if !cx.info.is_resource {
+        return nonresource::serve(asked).await;
+    }
+    let info = &cx.info;
+    let table = chain.registry.catalog.table();
+    let gv = apimachinery::GroupVersion::new(info.group.as_str(), info.version.as_str());
+    if let Some(delegate) = table.delegates.get(&gv) {
+        return Ok(delegate.forward(cx, asked.request, asked.peer).await);
+    }
+    let served = chain
+        .registry
+        .catalog
+        .find(&info.group, &info.version, &info.resource)
+        .ok_or_else(Status::no_route)?;
+    let group_prefix = if info.group.is_empty() { "api" } else { "apis" };
+    if info.prefix != group_prefix || !place_fits(&served, cx) {
+        return Err(Status::no_route());
+    }
+    drop(table);
+    check_dry_run(cx, query)?;
+    if !info.subresource.is_empty() {
+        return sub::serve(asked, served).await;
+    }
+    resource(asked, served).await
+}
+
+/// Whether the path has a namespace where the resource needs one, and none where it has none.
+fn place_fits(served: &Served, cx: &RequestContext) -> bool {
+    let info = &cx.info;
+    let collection = info.parts.len() < 2;
+    let is_namespaces = info.group.is_empty() && info.resource == "namespaces";
+    match (served.row.namespaced, info.namespace.is_empty()) {
+        (true, true) => collection,
+        (false, false) => is_namespaces,
+        _ => true,
+    }
+}
+
+async fn resource(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body>, Status> {
+    let info = &asked.cx.info;
+    let verb = info.verb.as_str();
+    let named = info.parts.len() > 1;
+    if served.row.namespaced && info.namespace.is_empty() && !matches!(verb, "list" | "watch") {
+        return Err(wrong_method());
+    }
+    if !served.row.has_verb(verb) || named == matches!(verb, "create" | "list" | "deletecollection") {
+        return Err(wrong_method());
+    }
+    if served.endpoint.is_some() {
+        return sub::endpoint(asked, served).await;
+    }
+    match verb {
+        "get" => represent::get(asked, &served).await,
+        "list" => list::list(asked, served).await,
+        "watch" => watch::watch(asked, served).await,
+        "create" => write::create(asked, served).await,
+        "update" => write::update(asked, served, "").await,
+        "patch" => patch::patch(asked, served, "").await,
+        "delete" => delete::delete(asked, served).await,
+        "deletecollection" => delete::collection(asked, served).await,
+        _ => Err(wrong_method()),
+    }
+}
+
+/// `dryRun` knows one value.
+fn check_dry_run(cx: &RequestContext, query: &Query) -> Result<(), Status> {
+    let bad: Vec<&str> = query.all("dryRun").filter(|v| *v != "All").collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let kind = match cx.info.verb.as_str() {
+        "create" => "CreateOptions",
+        "patch" => "PatchOptions",
+        "update" => "UpdateOptions",
+        "delete" | "deletecollection" => "DeleteOptions",
+        _ => return Ok(()),
+    };
+    let field = apimachinery::field::Path::new("dryRun");
+    let mut error = apimachinery::field::Error::not_supported(&field, bad[0], &["All"]);
+    error.value = Some(format!("[{}]", bad.iter().map(|b| format!("{b:?}")).collect::<Vec<_>>().join(",")));
+    let kind = apimachinery::GroupKind { group: "meta.k8s.io".into(), kind: kind.into() };
+    Err(Status::invalid(&kind, "", &[error]))
+}
+
+/// The lower-case method as upstream's verbs of endpoints.
+pub(crate) fn endpoint_verb(method: &Method) -> Option<crate::endpoint::Verb> {
+    use crate::endpoint::Verb;
+    match *method {
+        Method::GET | Method::HEAD => Some(Verb::Get),
+        Method::POST => Some(Verb::Create),
+        Method::PUT | Method::PATCH => Some(Verb::Update),
+        Method::DELETE => Some(Verb::Delete),
+        _ => None,
+    }
+}

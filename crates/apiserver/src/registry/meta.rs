@@ -1,0 +1,258 @@
+//! What the server does to `metadata` whatever the kind: system fields, namespaces, names, and the rules of
+//! ObjectMeta, in upstream's words.
+
+use api::{Map, Value};
+use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::{Status, names, time};
+
+use crate::catalog::Served;
+use crate::request::RequestContext;
+
+/// Upstream's limit of all annotations together, in bytes.
+const ANNOTATIONS: usize = 256 << 10;
+
+/// Removes what only the server may say.
+pub fn wipe(object: &mut Value) {
+    let meta = object.meta_mut();
+    for key in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        meta.remove(key);
+    }
+}
+
+/// A new identity, now.
+pub fn stamp(object: &mut Value, cx: &RequestContext) {
+    let meta = object.meta_mut();
+    meta.insert("creationTimestamp", time::format(cx.now));
+    meta.insert("uid", uuid::Uuid::new_v4().to_string());
+}
+
+/// The request's namespace and the object's must agree; an empty one takes the other.
+pub fn ensure_namespace(object: &mut Value, served: &Served, namespace: &str) -> Result<(), Status> {
+    let own = object.namespace().to_owned();
+    match (served.row.namespaced, own.is_empty()) {
+        (true, true) => {
+            object.meta_mut().insert("namespace", namespace);
+            Ok(())
+        }
+        (true, false) if own == namespace => Ok(()),
+        (false, true) => Ok(()),
+        (false, false) if namespace.is_empty() => {
+            // A cluster-scoped object says a namespace: upstream drops it.
+            object.meta_mut().remove("namespace");
+            Ok(())
+        }
+        _ => Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+    }
+}
+
+/// The URL's name and namespace and the object's must agree on updates.
+pub fn ensure_same(object: &mut Value, served: &Served, namespace: &str, name: &str) -> Result<(), Status> {
+    let own = object.name();
+    if own.is_empty() {
+        object.meta_mut().insert("name", name);
+    } else if own != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        )));
+    }
+    if !served.row.namespaced {
+        return Ok(());
+    }
+    let own = object.namespace();
+    if own.is_empty() {
+        object.meta_mut().insert("namespace", namespace);
+    } else if own != namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({own}) does not match the namespace on the URL ({namespace})"
+        )));
+    }
+    Ok(())
+}
+
+/// The rules of metadata for a new object.
+pub fn validate(served: &Served, object: &Value) -> ErrorList {
+    let (meta, field) = (object.meta(), Path::new("metadata"));
+    let mut errors = ErrorList::new();
+    let generate = meta.generate_name();
+    if !generate.is_empty() {
+        name_errors(served, generate, true, &field.child("generateName"), &mut errors);
+    }
+    if meta.name().is_empty() {
+        errors.push(Error::required(&field.child("name"), "name or generateName is required"));
+    } else {
+        name_errors(served, meta.name(), false, &field.child("name"), &mut errors);
+    }
+    if served.row.namespaced {
+        if meta.namespace().is_empty() {
+            errors.push(Error::required(&field.child("namespace"), ""));
+        } else {
+            let found = names::dns1123_label(meta.namespace());
+            errors.extend(
+                found.into_iter().map(|why| Error::invalid(&field.child("namespace"), meta.namespace(), why)),
+            );
+        }
+    } else if !meta.namespace().is_empty() {
+        errors.push(Error::forbidden(&field.child("namespace"), "not allowed on this type"));
+    }
+    common(object, &field, &mut errors);
+    errors
+}
+
+fn name_errors(served: &Served, name: &str, prefix: bool, field: &Path, errors: &mut ErrorList) {
+    let own = served.strategy.name_errors(name, prefix);
+    let found = own.unwrap_or_else(|| {
+        // A generated name goes on after the prefix, so a trailing dash is fine.
+        names::dns1123_subdomain(if prefix {
+            name.strip_suffix('-').map_or(name, |_| masked(name))
+        } else {
+            name
+        })
+    });
+    errors.extend(found.into_iter().map(|why| Error::invalid(field, name, why)));
+    let path = if prefix { names::path_segment_prefix(name) } else { names::path_segment_name(name) };
+    errors.extend(path.into_iter().map(|why| Error::invalid(field, name, why)));
+}
+
+/// The prefix without its last dash.
+fn masked(name: &str) -> &str {
+    let short = &name[..name.len() - 1];
+    if short.is_empty() { name } else { short }
+}
+
+fn texts(map: Option<&Map>) -> impl Iterator<Item = (&str, &str)> {
+    map.into_iter().flat_map(Map::iter).map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))
+}
+
+fn common(object: &Value, field: &Path, errors: &mut ErrorList) {
+    let meta = object.meta();
+    errors.extend(apimachinery::labels::validate(texts(meta.labels()), &field.child("labels")));
+    let at = field.child("annotations");
+    let mut size = 0;
+    for (key, value) in texts(meta.annotations()) {
+        let found = names::qualified_name(&key.to_lowercase());
+        errors.extend(found.into_iter().map(|why| Error::invalid(&at, key, why)));
+        size += key.len() + value.len();
+    }
+    if size > ANNOTATIONS {
+        errors.push(Error::too_long(&at, ANNOTATIONS));
+    }
+    owners(object, &field.child("ownerReferences"), errors);
+    finalizers(object, &field.child("finalizers"), errors);
+}
+
+fn owners(object: &Value, field: &Path, errors: &mut ErrorList) {
+    let mut controller: Option<String> = None;
+    for (at, owner) in object.meta().owners().enumerate() {
+        let here = field.clone();
+        let empty = |name: &str| Error::invalid(&here.child(name), "", format!("{name} must not be empty"));
+        if owner.api_version.is_empty() {
+            errors.push(Error::invalid(&here.child("apiVersion"), "", "version must not be empty"));
+        }
+        for (name, value) in [("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)] {
+            if value.is_empty() {
+                errors.push(empty(name));
+            }
+        }
+        if owner.api_version == "v1" && owner.kind == "Event" {
+            errors.push(Error::invalid(
+                &here,
+                &format!("{}/{}", owner.api_version, owner.kind),
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
+        }
+        if !owner.controller {
+            continue;
+        }
+        match &controller {
+            Some(first) => {
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
+                    owner.name
+                );
+                errors.push(Error::invalid(&here, &format!("[{at}]"), why));
+            }
+            None => controller = Some(owner.name.into()),
+        }
+    }
+}
+
+fn finalizers(object: &Value, field: &Path, errors: &mut ErrorList) {
+    for name in object.meta().finalizers() {
+        let found = names::qualified_name(name);
+        errors.extend(found.into_iter().map(|why| Error::invalid(field, name, why)));
+    }
+    let both = ["orphan", "foregroundDeletion"].iter().all(|f| object.meta().has_finalizer(f));
+    if both {
+        let list: Vec<&str> = object.meta().finalizers().collect();
+        errors.push(Error::invalid(
+            field,
+            &format!("[{}]", list.join(" ")),
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        ));
+    }
+}
+
+/// Gives an update what it may leave out: uid and times, and what deletion has set.
+pub fn inherit(object: &mut Value, old: &Value) {
+    let had = |key: &str| old.at(&["metadata", key]).cloned();
+    let meta = object.meta_mut();
+    for key in ["uid", "creationTimestamp"] {
+        if meta.get(key).is_none_or(|v| v.is_null() || v.as_str() == Some(""))
+            && let Some(value) = had(key)
+        {
+            meta.insert(key, value);
+        }
+    }
+    if let Some(value) = had("deletionTimestamp") {
+        meta.insert("deletionTimestamp", value);
+    }
+    if !meta.contains_key("deletionGracePeriodSeconds")
+        && let Some(value) = had("deletionGracePeriodSeconds")
+    {
+        meta.insert("deletionGracePeriodSeconds", value);
+    }
+}
+
+/// The rules of metadata for an update.
+pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
+    let field = Path::new("metadata");
+    let mut errors = ErrorList::new();
+    let (is, was) = (object.meta(), old.meta());
+    if was.deletion_timestamp().is_some() {
+        let added: Vec<&str> = is.finalizers().filter(|f| !was.has_finalizer(f)).collect();
+        if !added.is_empty() {
+            let list: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
+            errors.push(Error::forbidden(
+                &field.child("finalizers"),
+                format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", list.join(", ")),
+            ));
+        }
+    }
+    if is.resource_version().is_empty() {
+        errors.push(Error {
+            value: Some("0x0".into()),
+            ..Error::invalid(&field.child("resourceVersion"), "", "must be specified for an update")
+        });
+    }
+    if is.generation() < was.generation() {
+        errors.push(Error::invalid(&field.child("generation"), &is.generation(), "must not be decremented"));
+    }
+    for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"] {
+        let (new, old) = (object.str_at(&["metadata", key]), old.str_at(&["metadata", key]));
+        if new != old {
+            errors.push(Error::invalid(&field.child(key), new, "field is immutable"));
+        }
+    }
+    let (new, old_period) = (is.deletion_grace_period_seconds(), was.deletion_grace_period_seconds());
+    if new != old_period {
+        errors.push(Error::invalid(
+            &field.child("deletionGracePeriodSeconds"),
+            &new.unwrap_or_default(),
+            "field is immutable",
+        ));
+    }
+    common(object, &field, &mut errors);
+    errors
+}

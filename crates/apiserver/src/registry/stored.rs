@@ -1,0 +1,318 @@
+//! One resource as it lies in the store, whatever versions it is served in: keys, encoding, decoding, its cache.
+//!
+//! Deliberately absent: what a request does (see the siblings).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use api::schema::{self, TypeRef};
+use api::{Value, json};
+use apimachinery::{GroupResource, GroupVersion, Status};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use compact_str::CompactString;
+use etcd::{KeyValue, SharedStore, Store};
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+
+use super::transform::Transformer;
+use crate::cache::{Cache, Entry, Source};
+use crate::catalog::Serve;
+use crate::codec;
+use crate::form::Media;
+use crate::strategy::Strategy;
+
+/// Decoded trees that are kept while they may be asked for again.
+const HOT_TREES: usize = 256;
+/// Entries of own writes that wait for their watch event.
+const OWN_WRITES: usize = 512;
+
+/// Finds the type of a resource's other version, for objects stored in one.
+pub type OtherVersions = Box<dyn Fn(&GroupResource, &str) -> Option<TypeRef> + Send + Sync>;
+
+/// See the module.
+pub struct Stored {
+    pub resource: GroupResource,
+    pub namespaced: bool,
+    pub lease_seconds: Option<i64>,
+    pub cache: Arc<Cache>,
+    pub store: SharedStore,
+    /// Full, with the final `/`.
+    prefix: String,
+    transformer: Arc<dyn Transformer>,
+    shape: ArcSwap<Shape>,
+    /// Field labels in the order of `Entry::fields`, with the strategy that reads them.
+    labels: RwLock<Vec<(String, Arc<dyn Strategy>)>>,
+    other_versions: OtherVersions,
+    own: Mutex<VecDeque<Arc<Entry>>>,
+    trees: Mutex<VecDeque<Arc<Value>>>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// How objects are stored now; replaced when a custom resource's definition changes.
+pub struct Shape {
+    pub serve: Serve,
+    /// Of the storage version.
+    pub gv: GroupVersion,
+    pub api_version: String,
+    pub schema: TypeRef,
+    pub media: Media,
+    /// What all objects begin with and items of lists leave out (see [`Entry`]).
+    pub head: Bytes,
+}
+
+impl Shape {
+    pub fn of(serve: &Serve) -> Self {
+        let (group, version) = api::resources::split(&serve.row.storage.api_version);
+        let protobuf = serve.row.storage.media.contains("protobuf") && serve.storage_schema.in_proto;
+        let row = &serve.row;
+        let head = if serve.storage_schema.custom {
+            "{".to_owned()
+        } else {
+            format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", row.storage.kind, row.storage.api_version)
+        };
+        Self {
+            head: head.into(),
+            gv: GroupVersion::new(group, version),
+            api_version: serve.row.storage.api_version.to_string(),
+            schema: serve.storage_schema.clone(),
+            media: if protobuf { Media::Protobuf } else { Media::Json },
+            serve: serve.clone(),
+        }
+    }
+}
+
+/// A stored object that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("{0}")]
+    Transform(#[from] super::transform::TransformError),
+    #[error("{0}")]
+    Decode(#[from] api::canonical::DecodeError),
+    #[error("{0}")]
+    Other(Status),
+}
+
+impl Stored {
+    pub fn new(
+        serve: &Serve,
+        store: SharedStore,
+        etcd_prefix: &str,
+        transformer: Arc<dyn Transformer>,
+        other_versions: OtherVersions,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let row = &serve.row;
+        let prefix = row.storage.prefix().replacen("/registry", etcd_prefix, 1);
+        let labels: Vec<(String, Arc<dyn Strategy>)> = field_labels(serve).collect();
+        let indexed = serve.strategy.indexed_fields();
+        let indexed =
+            labels.iter().enumerate().filter(|(_, (l, _))| indexed.contains(&l.as_str())).map(|(at, _)| at);
+        Arc::new(Self {
+            resource: row.group_resource(),
+            namespaced: row.namespaced,
+            lease_seconds: row.storage.lease_seconds,
+            cache: Cache::new(indexed.collect()),
+            store,
+            prefix,
+            transformer,
+            shape: ArcSwap::from_pointee(Shape::of(serve)),
+            labels: RwLock::new(labels),
+            other_versions,
+            own: Mutex::default(),
+            trees: Mutex::default(),
+            stop,
+        })
+    }
+
+    pub fn start(self: &Arc<Self>) {
+        self.cache.start(self.clone(), self.stop.clone());
+    }
+
+    pub fn shape(&self) -> Arc<Shape> {
+        self.shape.load_full()
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Another version of the same resource brings its own field labels.
+    pub fn add_labels(&self, serve: &Serve) {
+        let mut labels = self.labels.write();
+        for (label, strategy) in field_labels(serve) {
+            if !labels.iter().any(|(l, _)| *l == label) {
+                labels.push((label, strategy));
+            }
+        }
+    }
+
+    /// Takes a changed definition: everything is read anew.
+    pub fn reshape(&self, serve: &Serve) {
+        self.shape.store(Arc::new(Shape::of(serve)));
+        *self.labels.write() = field_labels(serve).collect();
+        self.own.lock().clear();
+        self.cache.restart();
+    }
+
+    /// The place of a field label in `Entry::fields`.
+    pub fn label_position(&self, label: &str) -> Option<usize> {
+        self.labels.read().iter().position(|(l, _)| l == label)
+    }
+
+    /// The cache's key.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
+    }
+
+    /// The store's key.
+    pub fn store_key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// The object of a stored pair: any version, brought to the storage version, with today's defaults.
+    pub async fn read(&self, pair: &KeyValue) -> Result<Value, Unreadable> {
+        let shape = self.shape();
+        let key = String::from_utf8_lossy(&pair.key);
+        let (bytes, _) = self.transformer.from_storage(&key, &pair.value)?;
+        let mut value = self.parse(&shape, &bytes).await?;
+        api::defaults::apply(&mut value, &shape.schema);
+        shape.serve.strategy.default(&shape.gv.version, value.as_map_or_make());
+        value.meta_mut().insert("resourceVersion", pair.mod_revision.to_string());
+        Ok(value)
+    }
+
+    async fn parse(&self, shape: &Shape, bytes: &Bytes) -> Result<Value, Unreadable> {
+        let media = if bytes.starts_with(b"k8s\0") { Media::Protobuf } else { Media::Json };
+        let (api_version, kind) = codec::type_meta(media, bytes).map_err(Unreadable::Other)?;
+        if api_version == shape.api_version {
+            return Ok(codec::decode(media, bytes, &shape.schema)?.0);
+        }
+        let (group, version) = api::resources::split(&api_version);
+        let of = schema::by_gvk(group, version, &kind)
+            .or_else(|| (self.other_versions)(&self.resource, &api_version));
+        let value = codec::decode(media, bytes, of.as_ref().unwrap_or(&shape.schema))?.0;
+        let from = GroupVersion::new(group, version);
+        let converted = shape.serve.converter.convert(vec![value], &from, &shape.gv).await;
+        let mut converted = converted.map_err(Unreadable::Other)?;
+        converted.pop().ok_or_else(|| Unreadable::Other(Status::internal("conversion answered nothing")))
+    }
+
+    /// What goes into the store for an object in the storage version: no resourceVersion in it.
+    pub fn encode(&self, store_key: &str, value: &mut Value) -> Result<Vec<u8>, Status> {
+        let shape = self.shape();
+        value.meta_mut().remove("resourceVersion");
+        let mut encoded = codec::encode(shape.media, value, &shape.schema)?;
+        if shape.media == Media::Json && encoded.last() != Some(&b'\n') {
+            encoded.push(b'\n');
+        }
+        self.transformer.to_storage(store_key, encoded).map_err(Status::internal)
+    }
+
+    /// The cache's entry of an object in the storage version, resourceVersion set.
+    pub fn entry(&self, key: Arc<str>, revision: i64, value: Arc<Value>) -> Arc<Entry> {
+        let shape = self.shape();
+        let mut json = Vec::with_capacity(1024);
+        json::write(&mut json, &value, &shape.schema);
+        let rest = json.strip_prefix(&*shape.head).unwrap_or(&json);
+        let head = if rest.len() < json.len() { shape.head.clone() } else { Bytes::from_static(b"{") };
+        let rest = if rest.len() < json.len() { rest } else { json.get(1..).unwrap_or_default() };
+        let body = Bytes::from([b",{", rest, b"\n"].concat());
+        let labels = value.meta().labels().into_iter().flat_map(|m| m.iter());
+        let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.into()))).collect();
+        let fields =
+            self.labels.read().iter().map(|(l, s)| CompactString::from(s.field_value(&value, l))).collect();
+        let entry = Arc::new(Entry::new(key, self.namespaced, labels, fields, revision, (head, body)));
+        self.keep(&entry, value);
+        entry
+    }
+
+    fn keep(&self, entry: &Entry, value: Arc<Value>) {
+        entry.keep_tree(&value);
+        let mut trees = self.trees.lock();
+        if trees.len() >= HOT_TREES {
+            trees.pop_front();
+        }
+        trees.push_back(value);
+    }
+
+    /// The entry of a stored pair.
+    pub async fn entry_of(&self, pair: &KeyValue) -> Result<Arc<Entry>, Unreadable> {
+        let key = String::from_utf8_lossy(&pair.key[self.prefix.len().min(pair.key.len())..]).into();
+        let value = self.read(pair).await?;
+        Ok(self.entry(key, pair.mod_revision, Arc::new(value)))
+    }
+
+    /// The decoded object of an entry, shared with whoever has it.
+    pub fn tree(&self, entry: &Entry) -> Arc<Value> {
+        if let Some(tree) = entry.tree() {
+            return tree;
+        }
+        let value = match json::decode(&entry.json(), &self.shape().schema) {
+            Ok((value, _)) => value,
+            Err(error) => {
+                tracing::error!(key = %entry.key, %error, "an object of the cache cannot be decoded again");
+                Value::map()
+            }
+        };
+        let value = Arc::new(value);
+        self.keep(entry, value.clone());
+        value
+    }
+
+    /// Remembers what this server wrote until the watch event of it comes.
+    pub fn wrote(&self, entry: &Arc<Entry>) {
+        if self.cache.revision() >= entry.revision {
+            return;
+        }
+        let mut own = self.own.lock();
+        if own.len() >= OWN_WRITES {
+            own.pop_front();
+        }
+        own.push_back(entry.clone());
+    }
+
+    /// An entry that the cache or a recent write has at exactly this revision.
+    pub fn known(&self, key: &str, revision: i64) -> Option<Arc<Entry>> {
+        let cached = self.cache.get(key).filter(|e| e.revision == revision);
+        cached.or_else(|| self.own.lock().iter().find(|e| e.revision == revision && *e.key == *key).cloned())
+    }
+}
+
+fn field_labels(serve: &Serve) -> impl Iterator<Item = (String, Arc<dyn Strategy>)> + '_ {
+    let labels =
+        serve.row.field_labels.iter().filter(|l| !matches!(&***l, "metadata.name" | "metadata.namespace"));
+    labels.map(|l| (l.to_string(), serve.strategy.clone()))
+}
+
+#[async_trait]
+impl Source for Stored {
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    async fn decode(&self, pairs: Vec<KeyValue>) -> Vec<Arc<Entry>> {
+        let mut out = Vec::with_capacity(pairs.len());
+        for pair in &pairs {
+            match self.entry_of(pair).await {
+                Ok(entry) => out.push(entry),
+                Err(error) => {
+                    let key = String::from_utf8_lossy(&pair.key);
+                    tracing::error!(%key, %error, "a stored object cannot be read and is left out");
+                }
+            }
+        }
+        out
+    }
+
+    fn made(&self, key: &str, revision: i64) -> Option<Arc<Entry>> {
+        let mut own = self.own.lock();
+        let at = own.iter().position(|e| e.revision == revision && *e.key == *key)?;
+        own.remove(at)
+    }
+}
