@@ -7,7 +7,7 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub mod wire;
 
 pub use decode::{decode, decode_envelope};
 pub use encode::{encode, encode_envelope, encode_unknown, watch_frame};
