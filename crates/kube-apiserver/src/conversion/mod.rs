@@ -4,11 +4,14 @@
 //!
 //! Deliberately absent: custom resources (see `crd`), beta versions that v1.37 does not serve by default.
 
+mod converter;
 mod event;
 mod hpa;
 mod hpa_metrics;
 
 pub mod definition;
+
+pub use converter::converter;
 
 #[cfg(test)]
 mod tests;

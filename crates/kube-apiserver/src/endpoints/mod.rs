@@ -7,4 +7,5 @@ pub mod eviction;
 pub mod kinds;
 pub mod openid;
 pub mod parts;
+pub mod reviews;
 pub mod token;

@@ -7,6 +7,9 @@ use super::resources;
 
 /// What a Pod has beyond what its spec has in a template too.
 pub fn pod(object: &mut Map) {
+    if let Some(status) = object.sub_mut("status") {
+        pod_ips(status);
+    }
     let Some(spec) = object.sub_mut("spec") else { return };
     spec.default("enableServiceLinks", true);
     pod_spec(spec);
@@ -14,6 +17,31 @@ pub fn pod(object: &mut Map) {
         host_ports(spec);
     }
     resources::default_requests(spec);
+}
+
+/// `podIP` is the first of `podIPs`; a writer that knows only one of them is understood.
+fn pod_ips(status: &mut Map) {
+    let ip = status.text("podIP").to_owned();
+    let first = status.items("podIPs").next().map(|p| p.text("ip").to_owned());
+    match first {
+        Some(first) if ip.is_empty() => drop(status.insert("podIP", first)),
+        Some(first) if first == ip => {}
+        _ if ip.is_empty() => {}
+        _ => drop(status.insert("podIPs", vec![Value::Map(super::super::fields::one("ip", ip))])),
+    }
+}
+
+/// `serviceAccount` is an old name of `serviceAccountName`; both always say the same.
+fn account(spec: &mut Map) {
+    if spec.text("serviceAccountName").is_empty() {
+        let old = spec.text("serviceAccount").to_owned();
+        if old.is_empty() {
+            return;
+        }
+        spec.insert("serviceAccountName", old);
+    }
+    let name = spec.text("serviceAccountName").to_owned();
+    spec.insert("serviceAccount", name);
 }
 
 /// `{metadata, spec}` of a workload.
@@ -32,6 +60,7 @@ pub fn template_of(object: &mut Map) {
 
 /// A PodSpec, wherever it stands.
 pub fn pod_spec(spec: &mut Map) {
+    account(spec);
     spec.default("restartPolicy", "Always");
     spec.default("terminationGracePeriodSeconds", 30i64);
     spec.default("dnsPolicy", "ClusterFirst");

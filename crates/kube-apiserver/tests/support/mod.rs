@@ -1,0 +1,106 @@
+//! A whole server in this process for tests, with a certificate authority, a token file and an embedded store in a
+//! folder that goes with it.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use apiserver::http::InMemory;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use kube_apiserver::InProcess;
+use kube_apiserver::options::Options;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+pub const TOKEN: &str = "admintoken";
+
+pub struct Bed {
+    pub server: InProcess,
+    pub folder: tempfile::TempDir,
+    service: InMemory,
+}
+
+/// A key for service account tokens and an authority, as PEM files.
+fn files(folder: &Path) {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    std::fs::write(folder.join("sa.key"), key.serialize_pem()).unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "ca");
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.join("ca.crt"), params.self_signed(&ca_key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n")).unwrap();
+}
+
+impl Bed {
+    /// Starts it and waits until it is ready.
+    pub async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        files(folder.path());
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let mut args: Vec<String> = vec![
+            "kube-apiserver".into(),
+            format!("--service-account-key-file={}", at("sa.key")),
+            format!("--service-account-signing-key-file={}", at("sa.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--token-auth-file={}", at("tokens.csv")),
+            format!("--client-ca-file={}", at("ca.crt")),
+            format!("--requestheader-client-ca-file={}", at("ca.crt")),
+            "--requestheader-allowed-names=front-proxy-client".into(),
+            "--requestheader-username-headers=X-Remote-User".into(),
+            "--requestheader-group-headers=X-Remote-Group".into(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+            "--authorization-mode=Node,RBAC".into(),
+            "--enable-admission-plugins=NodeRestriction".into(),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+            "--allow-privileged".into(),
+            "--enable-bootstrap-token-auth".into(),
+            "--bind-address=127.0.0.1".into(),
+            "--secure-port=0".into(),
+            format!("--data-dir={}", at("store")),
+        ];
+        args.extend(flags.iter().map(|f| (*f).to_owned()));
+        let parsed = Options::parse_from_args(args.into_iter().map(OsString::from)).unwrap();
+        let server = InProcess::start(parsed.options).await.unwrap();
+        let service = server.server().in_memory(None);
+        let bed = Self { server, folder, service };
+        bed.ready().await;
+        bed
+    }
+
+    async fn ready(&self) {
+        let mut last = (0, Value::Null);
+        for _ in 0..300 {
+            last = self.call("GET", "/readyz?verbose", None).await;
+            if last.0 == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("not ready: {last:?}");
+    }
+
+    /// Code and answer, as the administrator.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(method, path, "application/json", body.map(Value::to_string)).await
+    }
+
+    /// As `call`, with another content type.
+    pub async fn send(&self, method: &str, path: &str, content: &str, body: Option<String>) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("accept", "application/json")
+            .header("content-type", content)
+            .body(Full::new(bytes::Bytes::from(body.unwrap_or_default())))
+            .unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+}
