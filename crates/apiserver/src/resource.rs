@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use api::Value;
-use apimachinery::{GroupResource, Status};
+use apimachinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Status};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -56,6 +56,25 @@ pub trait Objects: Send + Sync {
         namespace: &str,
         name: &str,
     ) -> Result<Object, Status>;
+
+    /// What an object in a request's version is after decoding: canonical and with its defaults. For objects that
+    /// were changed outside of this server (webhooks).
+    fn complete(&self, resource: &GroupVersionResource, object: Value) -> Result<Value, Status> {
+        let _ = resource;
+        Ok(object)
+    }
+
+    /// The versions in which a resource is served.
+    fn versions(&self, resource: &GroupResource) -> Vec<GroupVersionKind> {
+        let _ = resource;
+        Vec::new()
+    }
+
+    /// An object of one served version in another one.
+    async fn convert(&self, resource: &GroupVersionResource, object: Value, to: &GroupVersion) -> Result<Value, Status> {
+        let _ = object;
+        Err(Status::internal(format!("no conversion from {} to {to}", resource.group_version())))
+    }
 
     /// A create with admission, validation and all, as `cx.user`.
     async fn create(
