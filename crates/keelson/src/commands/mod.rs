@@ -1,7 +1,9 @@
 //! The table of commands: a name, what it is, and what runs it.
 
 mod cni;
+mod controller_manager;
 mod daemon;
+mod kube_apiserver;
 mod kube_proxy;
 mod kubelet;
 mod local;
@@ -29,6 +31,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "status", about: "processes with memory and processor time", run: local::status },
     Command { name: "image", about: "`image load FILE...`: image archives into the nodes", run: local::image },
     Command { name: "enter", about: "`enter NODE [COMMAND...]`: a shell or a command inside a node", run: local::enter },
+    Command { name: "kube-apiserver", about: "the one entry point: validates, records, tells", run: kube_apiserver::run },
+    Command { name: "kube-controller-manager", about: "brings objects into the state that they describe", run: controller_manager::run },
     Command { name: "kube-proxy", about: "Services as nftables rules on a node", run: kube_proxy::run },
     Command { name: "kubelet", about: "runs the pods of a node", run: kubelet::run },
     Command { name: "keelson-cni", about: "the pods' network, called by the container runtime", run: cni::run },
