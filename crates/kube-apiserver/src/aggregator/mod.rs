@@ -4,7 +4,7 @@
 //! Left out: an aggregated server's OpenAPI in ours.
 
 mod forward;
-mod resolve;
+pub(crate) mod resolve;
 
 use std::collections::HashMap;
 use std::sync::Arc;

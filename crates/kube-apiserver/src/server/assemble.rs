@@ -227,7 +227,9 @@ fn plugins(
 ) -> Result<Vec<Arc<dyn apiserver::admission::Plugin>>, Error> {
     let o = &options.authorization;
     let names = admission::choose(&o.enable_admission_plugins, &o.disable_admission_plugins)?;
-    let webhooks = Arc::new(webhook::Webhooks);
+    let to_endpoints = options.features.enable_aggregator_routing;
+    let webhooks = Arc::new(webhook::Webhooks::new(objects.clone()).to_endpoints(to_endpoints));
+    webhooks.start();
     let context = admission::Context { objects: objects.clone(), authorization: authorization.clone(), webhooks };
     Ok(admission::plugins(&names, &context))
 }
