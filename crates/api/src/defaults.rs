@@ -32,7 +32,7 @@ fn structure(map: &mut Map, of: &Type) {
 }
 
 fn is_unset(node: &Node, value: &Value) -> bool {
-    value.is_null() || !node.pointer && value.as_str().is_some_and(str::is_empty)
+    value.is_null() && !node.nullable || !node.pointer && value.as_str().is_some_and(str::is_empty)
 }
 
 fn below(value: &mut Value, node: &Node) {

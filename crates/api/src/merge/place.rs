@@ -1,7 +1,9 @@
 //! What merging needs to know of the type at a place of an object: is a map granular or atomic, is a list a set, keyed
 //! or atomic, what are the keys and their defaults.
 
-use crate::schema::{ListType, Node, Shape, Type};
+use std::sync::LazyLock;
+
+use crate::schema::{ListType, Node, Shape, Type, TypeRef, by_name};
 use crate::value::Value;
 
 /// The type at some place. Copies are free.
@@ -62,8 +64,7 @@ impl<'a> Place<'a> {
         if let Some(of) = self.of_struct() {
             return match of.field(name) {
                 Some(field) => Some((Self::Node(&field.node), true)),
-                None if of.preserve_unknown => Some((Self::Untyped, false)),
-                None => embedded(of, name),
+                None => embedded(of, name).or_else(|| of.preserve_unknown.then_some((Self::Untyped, false))),
             };
         }
         match self {
@@ -103,8 +104,14 @@ impl<'a> Place<'a> {
 
 /// An embedded resource always has apiVersion, kind and metadata.
 fn embedded<'a>(of: &'a Type, name: &str) -> Option<(Place<'a>, bool)> {
-    (of.embedded_resource && matches!(name, "apiVersion" | "kind" | "metadata"))
-        .then_some((Place::Untyped, true))
+    static METADATA: LazyLock<Option<TypeRef>> =
+        LazyLock::new(|| by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"));
+    match name {
+        _ if !of.embedded_resource => None,
+        "apiVersion" | "kind" => Some((Place::Untyped, true)),
+        "metadata" => Some((METADATA.as_ref().map_or(Place::Untyped, |of| Place::Root(of)), true)),
+        _ => None,
+    }
 }
 
 fn untyped(value: &Value) -> Kind {

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, certificates, compaction, files, health, resources, store};
+use crate::aggregator::resolve::Resolver;
 use crate::aggregator::{self, Aggregator};
 use crate::allocators::ips::{Family, Ips, Range};
 use crate::allocators::ports::Ports;
@@ -24,7 +25,7 @@ use crate::bootstrap::{Bootstrap, LocalGroup, Settings};
 use crate::endpoints::{binding, component_status, connect, eviction, reviews, token};
 use crate::options::Options;
 use crate::strategies::Needs;
-use crate::{admission, webhook};
+use crate::{admission, crd, webhook};
 
 pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server, SharedStore), Error> {
     component_base::kubeconfig::install_crypto();
@@ -59,6 +60,9 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     let builder = openid(builder, &options, &network)?;
     let builder = listen(builder, &options, &network)?;
     let catalog = builder.catalog();
+    let resolver = Resolver { objects: objects.clone(), to_endpoints: options.features.enable_aggregator_routing };
+    let custom = crd::Controller::start(builder.registry(), objects.clone(), resolver, stop.clone());
+    health.add_ready("crd-informer-synced", move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) });
     let server = builder.start().await?;
     tokio::spawn(aggregator::run(Arc::new(aggregator(&options, &objects, catalog)?), stop.clone()));
     let settings = settings(&options, &network, local_groups)?;
