@@ -71,7 +71,12 @@ pub trait Objects: Send + Sync {
     }
 
     /// An object of one served version in another one.
-    async fn convert(&self, resource: &GroupVersionResource, object: Value, to: &GroupVersion) -> Result<Value, Status> {
+    async fn convert(
+        &self,
+        resource: &GroupVersionResource,
+        object: Value,
+        to: &GroupVersion,
+    ) -> Result<Value, Status> {
         let _ = object;
         Err(Status::internal(format!("no conversion from {} to {to}", resource.group_version())))
     }

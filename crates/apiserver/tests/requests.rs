@@ -16,7 +16,9 @@ async fn create_read_update_delete() {
     assert_eq!(made["metadata"]["namespace"], "a");
     assert!(made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string());
     assert_eq!(bench.get(&format!("{MAPS}/x")).await, (200, made.clone()));
-    assert_eq!(bench.get(&format!("{MAPS}/x?resourceVersion=0")).await.0, 200);
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    assert_eq!(bench.get(&format!("{MAPS}/x?resourceVersion={version}")).await, (200, made.clone()));
+    assert_eq!(bench.get(&format!("{MAPS}/x?resourceVersion=0")).await, (200, made.clone()));
 
     let (code, again) = bench.post(MAPS, config_map("x", json!({}))).await;
     assert_eq!((code, again["reason"].as_str()), (409, Some("AlreadyExists")));
@@ -29,7 +31,12 @@ async fn create_read_update_delete() {
     assert_ne!(updated["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
     let (code, conflict) = bench.put(&format!("{MAPS}/x"), &changed).await;
     assert_eq!((code, conflict["reason"].as_str()), (409, Some("Conflict")));
-    assert!(conflict["message"].as_str().unwrap().contains("the object has been modified; please apply your changes"));
+    assert!(
+        conflict["message"]
+            .as_str()
+            .unwrap()
+            .contains("the object has been modified; please apply your changes")
+    );
 
     let (code, gone) = bench.delete(&format!("{MAPS}/x"), "").await;
     assert_eq!((code, gone["status"].as_str()), (200, Some("Success")));
@@ -45,7 +52,8 @@ async fn a_write_without_change_is_no_write() {
     let before = bench.revision().await;
     let (code, same) = bench.put(&format!("{MAPS}/x"), &made).await;
     assert_eq!((code, same), (200, made));
-    let (code, _) = bench.patch(&format!("{MAPS}/x"), "application/merge-patch+json", r#"{"data":{"k":"v"}}"#).await;
+    let (code, _) =
+        bench.patch(&format!("{MAPS}/x"), "application/merge-patch+json", r#"{"data":{"k":"v"}}"#).await;
     assert_eq!(code, 200);
     assert_eq!(bench.revision().await, before);
 }
@@ -62,7 +70,8 @@ async fn dry_run_writes_nothing() {
     let before = bench.revision().await;
     assert_eq!(bench.post(&format!("{MAPS}?dryRun=All"), config_map("x", json!({}))).await.0, 409);
     let patch = r#"{"data":{"k":"other"}}"#;
-    let (code, patched) = bench.patch(&format!("{MAPS}/x?dryRun=All"), "application/merge-patch+json", patch).await;
+    let (code, patched) =
+        bench.patch(&format!("{MAPS}/x?dryRun=All"), "application/merge-patch+json", patch).await;
     assert_eq!((code, patched["data"]["k"].as_str()), (200, Some("other")));
     assert_eq!(bench.delete(&format!("{MAPS}/x?dryRun=All"), "").await.0, 200);
     assert_eq!(bench.revision().await, before);
@@ -74,12 +83,17 @@ async fn names_and_namespaces_are_checked() {
     let bench = Bench::start().await;
     let (code, bad) = bench.post(MAPS, config_map("No", json!({}))).await;
     assert_eq!(code, 422);
-    assert!(bad["message"].as_str().unwrap().starts_with("ConfigMap \"No\" is invalid: metadata.name: Invalid value: \"No\": a lowercase RFC 1123 subdomain"));
+    assert!(bad["message"].as_str().unwrap().starts_with(
+        "ConfigMap \"No\" is invalid: metadata.name: Invalid value: \"No\": a lowercase RFC 1123 subdomain"
+    ));
     let mut elsewhere = config_map("x", json!({}));
     elsewhere["metadata"]["namespace"] = json!("b");
     let (code, refused) = bench.post(MAPS, elsewhere).await;
     assert_eq!(code, 400);
-    assert_eq!(refused["message"], "the namespace of the provided object does not match the namespace sent on the request");
+    assert_eq!(
+        refused["message"],
+        "the namespace of the provided object does not match the namespace sent on the request"
+    );
     let (code, unnamed) = bench.post(MAPS, json!({"metadata": {}})).await;
     assert_eq!((code, unnamed["details"]["causes"][0]["field"].as_str()), (422, Some("metadata.name")));
     let (code, made) = bench.post(MAPS, json!({"metadata": {"generateName": "x-"}})).await;
@@ -102,7 +116,9 @@ async fn field_validation() {
     let strict = post("Strict").await;
     assert_eq!(strict.status().as_u16(), 400);
     let warn = post("Warn").await;
-    let warnings: Vec<_> = warn.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+    let mut warnings: Vec<_> =
+        warn.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+    warnings.sort();
     assert_eq!(warnings, [r#"299 - "duplicate field \"data.a\"""#, r#"299 - "unknown field \"nothing\"""#]);
     assert!(post("Ignore").await.headers().get("warning").is_none());
 }
@@ -126,7 +142,8 @@ async fn graceful_deletion_and_its_shortening() {
     assert_ne!(shorter["metadata"]["deletionTimestamp"], marked["metadata"]["deletionTimestamp"]);
     let wrong = json!({"preconditions": {"uid": "other"}, "gracePeriodSeconds": 0}).to_string();
     assert_eq!(bench.delete(&format!("{pods}/bound"), &wrong).await.0, 409);
-    let right = json!({"preconditions": {"uid": made["metadata"]["uid"]}, "gracePeriodSeconds": 0}).to_string();
+    let right =
+        json!({"preconditions": {"uid": made["metadata"]["uid"]}, "gracePeriodSeconds": 0}).to_string();
     assert_eq!(bench.delete(&format!("{pods}/bound"), &right).await.0, 200);
     assert_eq!(bench.get(&format!("{pods}/bound")).await.0, 404);
 }
@@ -144,7 +161,12 @@ async fn finalizers_and_propagation() {
     let more = r#"{"metadata":{"finalizers":["example.com/hold","foregroundDeletion","example.com/more"]}}"#;
     let (code, refused) = bench.patch(&format!("{MAPS}/x"), "application/merge-patch+json", more).await;
     assert_eq!(code, 422, "{refused}");
-    assert!(refused["message"].as_str().unwrap().contains("no new finalizers can be added if the object is being deleted"));
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("no new finalizers can be added if the object is being deleted")
+    );
     let none = r#"[{"op":"remove","path":"/metadata/finalizers"}]"#;
     assert_eq!(bench.patch(&format!("{MAPS}/x"), "application/json-patch+json", none).await.0, 200);
     assert_eq!(bench.get(&format!("{MAPS}/x")).await.0, 404);
@@ -173,12 +195,16 @@ async fn patches_and_apply() {
     let (code, conflict) = apply("two", false, "x:2").await;
     assert_eq!((code, conflict["reason"].as_str()), (409, Some("Conflict")), "{conflict}");
     let (code, forced) = apply("two", true, "x:2").await;
-    assert_eq!((code, forced["spec"]["template"]["spec"]["containers"][0]["image"].as_str()), (200, Some("x:2")));
+    assert_eq!(
+        (code, forced["spec"]["template"]["spec"]["containers"][0]["image"].as_str()),
+        (200, Some("x:2"))
+    );
     let before = bench.revision().await;
     assert_eq!(apply("two", true, "x:2").await.0, 200);
     assert_eq!(bench.revision().await, before);
     let more = r#"{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"y"}]}}}}"#;
-    let (code, both) = bench.patch(&format!("{deployments}/d"), "application/strategic-merge-patch+json", more).await;
+    let (code, both) =
+        bench.patch(&format!("{deployments}/d"), "application/strategic-merge-patch+json", more).await;
     assert_eq!(code, 200, "{both}");
     assert_eq!(both["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
     assert_eq!(bench.patch(&format!("{deployments}/d"), "text/plain", more).await.0, 415);
@@ -190,12 +216,16 @@ async fn status_is_its_own() {
     let bench = Bench::start().await;
     let pods = "/api/v1/namespaces/a/pods";
     bench.post(pods, pod("p", "n1")).await;
-    let patch = r#"{"metadata":{"labels":{"x":"y"}},"spec":{"nodeName":"other"},"status":{"phase":"Running"}}"#;
-    let (code, patched) = bench.patch(&format!("{pods}/p/status"), "application/merge-patch+json", patch).await;
+    let patch =
+        r#"{"metadata":{"labels":{"x":"y"}},"spec":{"nodeName":"other"},"status":{"phase":"Running"}}"#;
+    let (code, patched) =
+        bench.patch(&format!("{pods}/p/status"), "application/merge-patch+json", patch).await;
     assert_eq!(code, 200, "{patched}");
     assert_eq!(patched["spec"]["nodeName"], "n1");
     assert_eq!(patched["status"]["phase"], "Running");
-    let (_, main) = bench.patch(&format!("{pods}/p"), "application/merge-patch+json", r#"{"status":{"phase":"Failed"}}"#).await;
+    let (_, main) = bench
+        .patch(&format!("{pods}/p"), "application/merge-patch+json", r#"{"status":{"phase":"Failed"}}"#)
+        .await;
     assert_eq!(main["status"]["phase"], "Running");
 }
 
@@ -214,9 +244,19 @@ async fn forms_of_an_answer() {
     assert_eq!(found["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let (_, found) = get(partial, "/api/v1/configmaps").await;
-    assert_eq!((found["kind"].as_str(), found["items"][0]["kind"].as_str()), (Some("PartialObjectMetadataList"), Some("PartialObjectMetadata")));
+    assert_eq!(
+        (found["kind"].as_str(), found["items"][0]["kind"].as_str()),
+        (Some("PartialObjectMetadataList"), Some("PartialObjectMetadata"))
+    );
     assert!(found["items"][0].get("data").is_none());
-    let answer = bench.send(http::Method::GET, "/api/v1/configmaps", &[("accept", "application/vnd.kubernetes.protobuf")], "").await;
+    let answer = bench
+        .send(
+            http::Method::GET,
+            "/api/v1/configmaps",
+            &[("accept", "application/vnd.kubernetes.protobuf")],
+            "",
+        )
+        .await;
     assert_eq!(answer.headers()["content-type"], "application/vnd.kubernetes.protobuf");
     assert_eq!(get("text/html", "/api/v1/configmaps").await.0, 406);
     assert_eq!(get("*/*", "/apis").await.1["kind"], "APIGroupList");

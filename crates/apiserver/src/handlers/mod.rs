@@ -104,10 +104,11 @@ async fn resource(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body
     let info = &asked.cx.info;
     let verb = info.verb.as_str();
     let named = info.parts.len() > 1;
+    let is_of_collection = matches!(verb, "create" | "list" | "deletecollection");
     if served.row.namespaced && info.namespace.is_empty() && !matches!(verb, "list" | "watch") {
         return Err(wrong_method());
     }
-    if !served.row.has_verb(verb) || named == matches!(verb, "create" | "list" | "deletecollection") {
+    if !served.row.has_verb(verb) || verb != "watch" && named == is_of_collection {
         return Err(wrong_method());
     }
     if served.endpoint.is_some() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::Value;
-use apimachinery::{GroupResource, Status};
+use apimachinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Status};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -21,6 +21,10 @@ fn object(stored: &Stored, entry: &Entry) -> Object {
 }
 
 impl Registry {
+    fn served_version(&self, resource: &GroupVersionResource) -> Result<Arc<crate::catalog::Served>, Status> {
+        self.catalog.find(&resource.group, &resource.version, &resource.resource).ok_or_else(Status::no_route)
+    }
+
     fn stored_of_resource(&self, resource: &GroupResource) -> Option<Arc<Stored>> {
         self.catalog.table().preferred.get(resource)?.stored.clone()
     }
@@ -54,6 +58,31 @@ impl Objects for Registry {
             Some((change, follow))
         })
         .boxed()
+    }
+
+    fn complete(&self, resource: &GroupVersionResource, mut object: Value) -> Result<Value, Status> {
+        let served = self.served_version(resource)?;
+        let mut found = api::canonical::Found::default();
+        api::canonical::canonicalize(&mut object, &served.schema, &mut found).map_err(Status::internal)?;
+        api::defaults::apply(&mut object, &served.schema);
+        served.strategy.default(&served.gv.version, object.as_map_or_make());
+        Ok(object)
+    }
+
+    fn versions(&self, resource: &GroupResource) -> Vec<GroupVersionKind> {
+        let table = self.catalog.table();
+        table.resources.values().filter(|s| s.gr == *resource).map(|s| s.gvk.clone()).collect()
+    }
+
+    async fn convert(
+        &self,
+        resource: &GroupVersionResource,
+        object: Value,
+        to: &GroupVersion,
+    ) -> Result<Value, Status> {
+        let served = self.served_version(resource)?;
+        let mut out = served.converter.convert(vec![object], &served.gv, to).await?;
+        out.pop().ok_or_else(|| Status::internal("conversion answered nothing"))
     }
 
     async fn get_latest(

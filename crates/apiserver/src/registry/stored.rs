@@ -199,7 +199,8 @@ impl Stored {
         converted.pop().ok_or_else(|| Unreadable::Other(Status::internal("conversion answered nothing")))
     }
 
-    /// What goes into the store for an object in the storage version: no resourceVersion in it.
+    /// What goes into the store for an object in the storage version: no resourceVersion in it. The object itself gets
+    /// the defaults that reading it back would give it, so that answers and caches say the same.
     pub fn encode(&self, store_key: &str, value: &mut Value) -> Result<Vec<u8>, Status> {
         let shape = self.shape();
         value.meta_mut().remove("resourceVersion");
@@ -207,6 +208,8 @@ impl Stored {
         if shape.media == Media::Json && encoded.last() != Some(&b'\n') {
             encoded.push(b'\n');
         }
+        api::defaults::apply(value, &shape.schema);
+        shape.serve.strategy.default(&shape.gv.version, value.as_map_or_make());
         self.transformer.to_storage(store_key, encoded).map_err(Status::internal)
     }
 

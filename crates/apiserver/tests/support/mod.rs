@@ -61,7 +61,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(etcd::Embedded::open(etcd::embedded::Options::new(folder.path())).unwrap());
         let builder = ServerBuilder::new(store.clone(), Options::default());
-        for (group, resource) in [("", "configmaps"), ("", "namespaces"), ("", "events"), ("apps", "deployments")] {
+        for (group, resource) in
+            [("", "configmaps"), ("", "namespaces"), ("", "events"), ("apps", "deployments")]
+        {
             builder.serve(row(group, "v1", resource)).unwrap();
         }
         let mut pods = row("", "v1", "pods");
@@ -73,7 +75,13 @@ impl Bench {
         Self { server, store, client, _folder: folder }
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> http::Response<Body> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> http::Response<Body> {
         let mut request = Request::builder().method(method).uri(format!("http://local{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -82,7 +90,13 @@ impl Bench {
         self.client.clone().oneshot(request).await.unwrap()
     }
 
-    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Json) {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Json) {
         let answer = self.send(method, path, headers, body).await;
         let code = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
