@@ -89,6 +89,9 @@ fn batch(resource: &str) -> Option<Arc<dyn Strategy>> {
 fn others(group: &str, resource: &str) -> Option<Arc<dyn Strategy>> {
     use policy::{admission, flowcontrol, pdb, rbac};
     use storage::{classes, csi};
+    if resource == "customresourcedefinitions" {
+        return Some(Arc::new(crate::crd::CustomResourceDefinition));
+    }
     if resource == "horizontalpodautoscalers" {
         return Some(Arc::new(policy::hpa::HorizontalPodAutoscaler));
     }
