@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: how objects are written (see `registry`).
 
+mod admit;
 pub mod decode;
 mod delete;
 pub mod discovery;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apimachinery::{GroupVersionKind, Status};
 use http::{Method, Response};
 
-use super::{Asked, decode, endpoint_verb, patch, represent, scale, write, wrong_method};
+use super::{Asked, admit, decode, endpoint_verb, patch, represent, scale, write, wrong_method};
 use crate::catalog::{Served, Subresource};
 use crate::endpoint::{Answer, Body, Call, Endpoint, Verb};
 use crate::form::Media;
@@ -19,6 +19,8 @@ pub(super) async fn serve(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
     if let Subresource::Endpoint(endpoint) = &what
         && endpoint.is_connect()
     {
+        let row = served.row.subresource(&info.subresource).ok_or_else(Status::no_route)?;
+        admit::connect(&asked, &served, &served.row.subresource_gvk(row)).await?;
         return connect(asked, endpoint.clone()).await;
     }
     let row = served.row.subresource(&info.subresource).ok_or_else(Status::no_route)?;
@@ -35,7 +37,7 @@ pub(super) async fn serve(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
         (Subresource::Status | Subresource::Part(_), "update") => write::update(asked, served, &name).await,
         (Subresource::Status | Subresource::Part(_), "patch") => patch::patch(asked, served, &name).await,
         (Subresource::Scale(paths), _) => scale::serve(asked, served, paths).await,
-        (Subresource::Endpoint(endpoint), _) => call(asked, &*endpoint, &kind).await,
+        (Subresource::Endpoint(endpoint), _) => call(asked, &served, &*endpoint, &kind).await,
         _ => Err(wrong_method()),
     }
 }
@@ -46,7 +48,7 @@ pub(super) async fn endpoint(asked: Asked<'_>, served: Arc<Served>) -> Result<Re
     if endpoint.is_connect() {
         return connect(asked, endpoint).await;
     }
-    call(asked, &*endpoint, &served.gvk).await
+    call(asked, &served, &*endpoint, &served.gvk).await
 }
 
 async fn connect(asked: Asked<'_>, endpoint: Arc<dyn Endpoint>) -> Result<Response<Body>, Status> {
@@ -67,6 +69,7 @@ async fn connect(asked: Asked<'_>, endpoint: Arc<dyn Endpoint>) -> Result<Respon
 
 async fn call(
     mut asked: Asked<'_>,
+    served: &Served,
     endpoint: &dyn Endpoint,
     kind: &GroupVersionKind,
 ) -> Result<Response<Body>, Status> {
@@ -81,6 +84,11 @@ async fn call(
                 patched(&mut asked, endpoint, &of).await?
             } else {
                 posted(&mut asked, &of, kind).await?
+            };
+            // Updates (approvals and the like) are admitted where they are stored.
+            let object = match verb {
+                Verb::Create => admit::create(&asked, served, kind, object).await?,
+                _ => object,
             };
             Call::Object { verb, object, query: asked.query.clone() }
         }
