@@ -101,7 +101,7 @@ fn walk(schema: &Value, value: &Value, path: &str, out: &mut Found) {
         Value::String(text) => strings(schema, text, value, path, out),
         Value::Int(_) | Value::Float(_) => numbers(schema, value, path, out),
         Value::List(list) => lists(schema, list, value, path, out),
-        Value::Map(map) => objects(schema, map, value, path, out),
+        Value::Map(map) => objects(schema, map, path, out),
         _ => {}
     }
     enum_check(schema, value, path, out);
@@ -119,9 +119,19 @@ fn type_check(schema: &Value, value: &Value, path: &str, out: &mut Found) {
         out.fits += 1;
         return;
     }
+    let fraction = wanted == "integer" && is == "number";
     let wanted = if wanted.is_empty() { "integer,string" } else { wanted };
     let detail = format!("{path} in body must be of type {wanted}: {is:?}");
     out.add(ErrorType::TypeInvalid, path, Some(format!("{is:?}")), detail);
+    if fraction {
+        unfit_number(path, "(default format)", out);
+    }
+}
+
+/// What upstream says beside, at no path, of a number that does not fit its type's format.
+fn unfit_number(path: &str, format: &str, out: &mut Found) {
+    let detail = format!("Checked value must be of type integer {format} in {path}");
+    out.add(ErrorType::Invalid, "", Some("\"\"".into()), detail);
 }
 
 fn enum_check(schema: &Value, value: &Value, path: &str, out: &mut Found) {
@@ -159,6 +169,9 @@ fn strings(schema: &Value, text: &str, value: &Value, path: &str, out: &mut Foun
 
 fn numbers(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     let Some(n) = number(value) else { return };
+    if schema.str_at(&["format"]) == "int32" && !(-2_147_483_648.0..=2_147_483_647.0).contains(&n) {
+        unfit_number(path, "with format int32", out);
+    }
     let plain = |limit: &Value| shown(limit);
     if let Some((text, limit)) = at(schema, "maximum").and_then(|m| Some((plain(m), number(m)?))) {
         let exclusive = flag(schema, "exclusiveMaximum");
@@ -188,7 +201,8 @@ fn lists(schema: &Value, list: &[Value], value: &Value, path: &str, out: &mut Fo
         }
     }
     if let Some(min) = count(schema, "minItems").filter(|min| list.len() < *min) {
-        out.invalid(path, value, format!("{path} in body should have at least {min} items"));
+        let count = Value::from(list.len());
+        out.invalid(path, &count, format!("{path} in body should have at least {min} items"));
     }
     if let Some(max) = count(schema, "maxItems").filter(|max| list.len() > *max) {
         out.errors.push(Error::too_many(&field_path(path), list.len(), max));
@@ -198,12 +212,13 @@ fn lists(schema: &Value, list: &[Value], value: &Value, path: &str, out: &mut Fo
     }
 }
 
-fn objects(schema: &Value, map: &api::Map, value: &Value, path: &str, out: &mut Found) {
+fn objects(schema: &Value, map: &api::Map, path: &str, out: &mut Found) {
     if let Some(max) = count(schema, "maxProperties").filter(|max| map.len() > *max) {
         out.errors.push(Error::too_many(&field_path(path), map.len(), max));
     }
     if let Some(min) = count(schema, "minProperties").filter(|min| map.len() < *min) {
-        out.invalid(path, value, format!("{path} in body should have at least {min} properties"));
+        let count = Value::from(map.len());
+        out.invalid(path, &count, format!("{path} in body should have at least {min} properties"));
     }
     for name in schema.list_at(&["required"]).iter().filter_map(Value::as_str) {
         if map.contains_key(name) {
@@ -231,7 +246,7 @@ fn objects(schema: &Value, map: &api::Map, value: &Value, path: &str, out: &mut 
 fn embedded(map: &api::Map, path: &str, out: &mut Found) {
     for name in ["apiVersion", "kind"] {
         if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
-            out.add(ErrorType::Required, &child(path, name), None, "must not be empty");
+            out.add(ErrorType::Required, &child(path, name), None, "");
         }
     }
 }
@@ -268,8 +283,8 @@ fn combined(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     let all = tried("allOf");
     if all.iter().any(|f| !f.errors.is_empty()) {
         let why = if all.iter().all(|f| !f.errors.is_empty()) { ". None validated" } else { "" };
-        compound(out, format!("{path:?} must validate all the schemas (allOf){why}"));
         all.into_iter().for_each(|found| out.merge(found));
+        compound(out, format!("{path:?} must validate all the schemas (allOf){why}"));
     }
     if let Some(not) = at(schema, "not") {
         let mut found = Found::default();

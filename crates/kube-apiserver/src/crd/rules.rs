@@ -92,7 +92,9 @@ fn group(object: &Value, spec: &Value, path: &Path, out: &mut ErrorList) {
         );
         out.push(Error::required(&path, detail));
     } else if protected && !approval.starts_with("unapproved") && !approval.contains("://") {
-        let detail = "protected groups must have approval annotation with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111";
+        let detail = format!(
+            "protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"
+        );
         out.push(Error::invalid(&path, approval, detail));
     }
 }
@@ -120,16 +122,17 @@ fn versions(spec: &Value, path: &Path, out: &mut ErrorList) {
         seen.push(name);
         let has_schema = version.at(&["schema", "openAPIV3Schema"]).is_some();
         if !has_schema && spec.at(&["validation", "openAPIV3Schema"]).is_none() {
-            out.push(Error::required(
-                &at.index(i).child("schema").child("openAPIV3Schema"),
-                "schemas are required",
-            ));
+            out.push(Error::required(&at.index(i).child("schema").child("openAPIV3Schema"), ""));
         }
         let warning = version.str_at(&["deprecationWarning"]);
         if !warning.is_empty() && !flag(version, "deprecated") {
             let path = at.index(i).child("deprecationWarning");
             out.push(Error::invalid(&path, warning, "can only be set for deprecated versions"));
         }
+    }
+    let first = spec.str_at(&["version"]);
+    if !first.is_empty() {
+        out.extend(text_refused(&path.child("version"), first, names::dns1035_label(first)));
     }
     let storage = list.iter().filter(|v| flag(v, "storage")).count();
     if storage != 1 {
@@ -196,7 +199,10 @@ fn columns_and_fields(spec: &Value, path: &Path, out: &mut ErrorList) {
             column_rules(column, &path.child("additionalPrinterColumns").index(i), out);
         }
         for (i, field) in list("selectableFields").iter().enumerate() {
-            json_path(field, "jsonPath", &path.child("selectableFields").index(i), out);
+            let shared = spec.at(&["validation", "openAPIV3Schema"]);
+            let own = map.get("schema").and_then(|s| s.get("openAPIV3Schema"));
+            let schemas: Vec<&Value> = shared.or(own).into_iter().collect();
+            selectable(field, &schemas, &path.child("selectableFields").index(i), out);
         }
         if list("selectableFields").len() > 8 {
             out.push(Error::too_many(&path.child("selectableFields"), list("selectableFields").len(), 8));
@@ -214,14 +220,14 @@ fn column_rules(column: &Value, path: &Path, out: &mut ErrorList) {
     let types = ["boolean", "date", "integer", "number", "string"];
     match column.str_at(&["type"]) {
         "" => {
-            let detail = "must be one of integer,number,string,boolean,date";
+            let detail = "must be one of boolean,date,integer,number,string";
             out.push(Error::required(&path.child("type"), detail));
         }
         kind if !types.contains(&kind) => {
             out.push(Error::invalid(
                 &path.child("type"),
                 kind,
-                "must be one of integer,number,string,boolean,date",
+                "must be one of boolean,date,integer,number,string",
             ));
         }
         _ => {}
@@ -229,9 +235,12 @@ fn column_rules(column: &Value, path: &Path, out: &mut ErrorList) {
     json_path(column, "JSONPath", path, out);
 }
 
+const SIMPLE_PATH: &str = "must be a simple json path starting with .";
+
 fn json_path(of: &Value, key: &str, path: &Path, out: &mut ErrorList) {
     match of.str_at(&[key]) {
         "" => out.push(Error::required(&path.child(key), "")),
+        text if !text.starts_with('.') => out.push(Error::invalid(&path.child(key), text, SIMPLE_PATH)),
         text => {
             if let Err(error) = JsonPath::parse(text) {
                 out.push(Error::invalid(&path.child(key), text, error.to_string()));
@@ -240,10 +249,26 @@ fn json_path(of: &Value, key: &str, path: &Path, out: &mut ErrorList) {
     }
 }
 
+/// A selectable field must be one that the schema declares.
+fn selectable(field: &Value, schemas: &[&Value], path: &Path, out: &mut ErrorList) {
+    let before = out.len();
+    json_path(field, "jsonPath", path, out);
+    let text = field.str_at(&["jsonPath"]);
+    let declared = |schema: &&Value| {
+        let mut names = text.split('.').filter(|n| !n.is_empty());
+        names.try_fold(*schema, |of, name| of.at(&["properties", name])).is_some()
+    };
+    if out.len() == before && !schemas.iter().all(declared) {
+        let detail = "is an invalid path: does not refer to a valid field";
+        out.push(Error::invalid(&path.child("jsonPath"), text, detail));
+    }
+}
+
 fn scale_rules(scale: &Value, path: &Path, out: &mut ErrorList) {
     for (key, under) in [("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")] {
         match scale.str_at(&[key]) {
             "" => out.push(Error::required(&path.child(key), "")),
+            text if !text.starts_with('.') => out.push(Error::invalid(&path.child(key), text, SIMPLE_PATH)),
             text if !text.starts_with(under) => {
                 let detail = format!("should be a json path under {}", under.trim_end_matches('.'));
                 out.push(Error::invalid(&path.child(key), text, detail));
@@ -261,32 +286,37 @@ fn scale_rules(scale: &Value, path: &Path, out: &mut ErrorList) {
 fn conversion(spec: &Value, path: &Path, out: &mut ErrorList) {
     let of = spec.get("conversion").cloned().unwrap_or_default();
     let config = of.get("webhookClientConfig").filter(|c| !c.is_null());
+    let reviews = of.list_at(&["conversionReviewVersions"]);
     match of.str_at(&["strategy"]) {
         "" => out.push(Error::required(&path.child("strategy"), "")),
         "None" => {
-            if config.is_some() {
+            let set = [
+                ("webhookClientConfig", config.is_some()),
+                ("conversionReviewVersions", !reviews.is_empty()),
+            ];
+            for (key, _) in set.into_iter().filter(|(_, set)| *set) {
                 let detail = "should not be set when strategy is not set to Webhook";
-                out.push(Error::forbidden(&path.child("webhookClientConfig"), detail));
+                out.push(Error::forbidden(&path.child(key), detail));
             }
         }
         "Webhook" => {
-            let Some(config) = config else {
-                out.push(Error::required(
-                    &path.child("webhookClientConfig"),
-                    "required when strategy is set to Webhook",
-                ));
-                return;
-            };
-            let (url, service) = (config.str_at(&["url"]), config.get("service").filter(|s| !s.is_null()));
-            if url.is_empty() == service.is_none() {
-                let detail = "exactly one of url or service is required";
-                out.push(Error::required(&path.child("webhookClientConfig"), detail));
-            }
-            if of.list_at(&["conversionReviewVersions"]).is_empty() {
+            webhook(config, &path.child("webhookClientConfig"), out);
+            if reviews.is_empty() {
                 out.push(Error::required(&path.child("conversionReviewVersions"), ""));
             }
         }
         other => out.push(Error::not_supported(&path.child("strategy"), other, &["None", "Webhook"])),
+    }
+}
+
+fn webhook(config: Option<&Value>, path: &Path, out: &mut ErrorList) {
+    let Some(config) = config else {
+        out.push(Error::required(path, "required when strategy is set to Webhook"));
+        return;
+    };
+    let (url, service) = (config.str_at(&["url"]), config.get("service").filter(|s| !s.is_null()));
+    if url.is_empty() == service.is_none() {
+        out.push(Error::required(path, "exactly one of url or service is required"));
     }
 }
 
@@ -295,6 +325,10 @@ pub fn stored_versions(object: &Value) -> ErrorList {
     let path = Path::new("status").child("storedVersions");
     let versions = object.list_at(&["spec", "versions"]);
     let mut out = ErrorList::new();
+    if object.list_at(&["status", "storedVersions"]).is_empty() {
+        out.push(refused(&path, &Value::Null, "must have at least one stored version"));
+        return out;
+    }
     for (i, stored) in object.list_at(&["status", "storedVersions"]).iter().enumerate() {
         let name = stored.as_str().unwrap_or_default();
         if !versions.iter().any(|v| v.str_at(&["name"]) == name) {

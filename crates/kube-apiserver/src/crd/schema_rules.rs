@@ -23,6 +23,7 @@ enum Level {
 fn set<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
     schema.get(key).filter(|v| match v {
         Value::Null => false,
+        Value::Map(_) if key == "items" => true,
         Value::String(s) => !s.is_empty(),
         Value::List(l) => !l.is_empty(),
         Value::Map(m) => !m.is_empty(),
@@ -46,11 +47,11 @@ fn walk(schema: &Value, path: &Path, level: Level, out: &mut ErrorList) {
     defaults(schema, path, level, out);
     for key in ["allOf", "anyOf", "oneOf"] {
         for (i, of) in schema.list_at(&[key]).iter().enumerate() {
-            logic(of, &path.child(key).index(i), out);
+            logic(of, &path.child(key).index(i), flag(schema, INT_OR_STRING), out);
         }
     }
     if let Some(not) = set(schema, "not") {
-        logic(not, &path.child("not"), out);
+        logic(not, &path.child("not"), false, out);
     }
     for (name, of) in properties(schema) {
         let metadata = level == Level::Root && matches!(name, "metadata" | "apiVersion" | "kind");
@@ -83,12 +84,12 @@ fn types(schema: &Value, path: &Path, level: Level, out: &mut ErrorList) {
         ("", _) | ("object", _) => {}
         (kind, Level::Root) => out.push(Error::invalid(&at, kind, "must be object at the root")),
         ("array" | "string" | "integer" | "number" | "boolean", _) => {}
-        ("null", _) => {
-            out.push(Error::forbidden(&at, "type cannot be set to null, use nullable as an alternative"))
-        }
         (kind, _) => {
             let known = ["array", "boolean", "integer", "number", "object", "string"];
             out.push(Error::not_supported(&at, kind, &known));
+            if kind == "null" {
+                out.push(Error::forbidden(&at, "type cannot be set to null, use nullable as an alternative"));
+            }
         }
     }
     if flag(schema, EMBEDDED) && kind != "object" {
@@ -101,9 +102,6 @@ fn types(schema: &Value, path: &Path, level: Level, out: &mut ErrorList) {
     }
     if kind == "array" && set(schema, "items").is_none() {
         out.push(Error::required(&path.child("items"), "must be specified"));
-    }
-    if flag(schema, INT_OR_STRING) && !kind.is_empty() {
-        out.push(Error::invalid(&at, kind, "must be empty if x-kubernetes-int-or-string is true"));
     }
     if schema.get(PRESERVE).and_then(Value::as_bool) == Some(false) {
         out.push(refused(&path.child(PRESERVE), &false.into(), "must be true or undefined"));
@@ -130,12 +128,7 @@ fn forbidden(schema: &Value, path: &Path, out: &mut ErrorList) {
         out.push(Error::forbidden(&path.child("uniqueItems"), detail));
     }
     if let Some(more) = set(schema, "additionalProperties") {
-        if more.as_bool() == Some(false) {
-            out.push(Error::forbidden(
-                &path.child("additionalProperties"),
-                "additionalProperties cannot be set to false",
-            ));
-        } else if set(schema, "properties").is_some() {
+        if more.as_bool() != Some(false) && set(schema, "properties").is_some() {
             let detail = "additionalProperties and properties are mutual exclusive";
             out.push(Error::forbidden(&path.child("additionalProperties"), detail));
         }
@@ -151,7 +144,7 @@ fn lists(schema: &Value, path: &Path, out: &mut ErrorList) {
         let at = path.child(LIST_TYPE);
         let text = list.as_str().unwrap_or_default();
         if !matches!(text, "atomic" | "set" | "map") {
-            out.push(Error::not_supported(&at, text, &["atomic", "map", "set"]));
+            out.push(Error::not_supported(&at, text, &["atomic", "set", "map"]));
         }
         if kind != "array" {
             let detail = format!("must be array if {LIST_TYPE} is specified");
@@ -193,20 +186,21 @@ fn list_map(schema: &Value, path: &Path, out: &mut ErrorList) {
     }
     let items = schema.get("items").cloned().unwrap_or_default();
     let required: Vec<&str> = items.list_at(&["required"]).iter().filter_map(Value::as_str).collect();
-    for (i, key) in keys.iter().enumerate() {
+    let mut unknown = false;
+    for key in keys {
         let name = key.as_str().unwrap_or_default();
         let property = path.child("items").child("properties").key(name);
         match items.at(&["properties", name]) {
-            None => {
-                let detail = "entries must all be names of item properties";
-                out.push(Error::invalid(&at.index(i), name, detail));
-            }
+            None => unknown = true,
             Some(of) if set(of, "default").is_none() && !required.contains(&name) => {
                 let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
                 out.push(Error::required(&property.child("default"), detail));
             }
             Some(_) => {}
         }
+    }
+    if unknown {
+        out.push(refused(&at, &Value::List(keys.to_vec()), "entries must all be names of item properties"));
     }
 }
 
@@ -219,7 +213,7 @@ fn limits(schema: &Value, path: &Path, out: &mut ErrorList) {
 }
 
 /// Inside `allOf`, `anyOf`, `oneOf` and `not` nothing may be said that is no check of a value.
-fn logic(schema: &Value, path: &Path, out: &mut ErrorList) {
+fn logic(schema: &Value, path: &Path, typed: bool, out: &mut ErrorList) {
     for key in [
         "type",
         "description",
@@ -232,10 +226,10 @@ fn logic(schema: &Value, path: &Path, out: &mut ErrorList) {
         LIST_TYPE,
         MAP_TYPE,
     ] {
-        let excused = key == "type" && matches!(schema.str_at(&["type"]), "integer" | "string");
+        let excused = typed && key == "type" && matches!(schema.str_at(&["type"]), "integer" | "string");
         if set(schema, key).is_some_and(|v| v.as_bool() != Some(false)) && !excused {
             let detail = match key {
-                "additionalProperties" | "default" | "nullable" => "must be undefined to be structural",
+                "additionalProperties" | "default" => "must be undefined to be structural",
                 "type" | "title" | "description" => "must be empty to be structural",
                 _ => "must be false to be structural",
             };
@@ -243,10 +237,10 @@ fn logic(schema: &Value, path: &Path, out: &mut ErrorList) {
         }
     }
     for (name, of) in properties(schema) {
-        logic(of, &path.child("properties").key(name), out);
+        logic(of, &path.child("properties").key(name), false, out);
     }
     if let Some(items) = set(schema, "items") {
-        logic(items, &path.child("items"), out);
+        logic(items, &path.child("items"), false, out);
     }
 }
 
@@ -257,10 +251,9 @@ fn root_metadata(name: &str, of: &Value, path: &Path, out: &mut ErrorList) {
         out.push(Error::invalid(&path.child("type"), kind, format!("must be {wanted}")));
     }
     if name == "metadata" {
-        for (inner, _) in properties(of).filter(|(n, _)| !matches!(*n, "name" | "generateName")) {
+        if properties(of).any(|(n, _)| !matches!(n, "name" | "generateName")) {
             let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
-            out.push(Error::forbidden(&path.child("properties").key(inner), detail));
-            break;
+            out.push(Error::forbidden(path, detail));
         }
     }
 }
@@ -276,10 +269,12 @@ fn defaults(schema: &Value, path: &Path, level: Level, out: &mut ErrorList) {
     if default.is_null() && flag(schema, "nullable") {
         return;
     }
-    for mut error in check(schema, &default, at.as_str()) {
-        if error.field.as_str().is_empty() {
-            error.field = at.clone();
-        }
+    for mut error in check(schema, &default, "") {
+        error.field = match error.field.as_str() {
+            "" => at.clone(),
+            below if below.starts_with('[') => Path::new(&format!("{at}{below}")),
+            below => at.child(below),
+        };
         out.push(error);
     }
     let (holder, mut wrapped) = (
