@@ -50,6 +50,8 @@ pub struct Options {
     pub event_ttl: Option<Duration>,
     /// gitVersion of `/version`.
     pub version: Version,
+    /// `--feature-gates`, which declarative rules ask for.
+    pub gates: component_base::FeatureGates,
 }
 
 /// What `/version` answers.
@@ -70,6 +72,7 @@ impl Default for Options {
             max_body: 3 << 20,
             shutdown_delay: Duration::ZERO,
             event_ttl: None,
+            gates: component_base::FeatureGates::default(),
             version: Version {
                 git_version: component_base::KUBERNETES_VERSION.into(),
                 git_commit: String::new(),

@@ -180,7 +180,7 @@ impl Registry {
         object: &Value,
     ) -> Result<(), Status> {
         let mut errors = meta::validate(served, object);
-        errors.extend(super::rules(&stored.shape().schema, object, None));
+        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, object, None));
         errors.extend(served.strategy.validate(cx, object));
         super::dedup(&mut errors);
         if !errors.is_empty() {

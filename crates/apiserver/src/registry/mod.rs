@@ -216,11 +216,14 @@ impl api::merge::Versions for KindVersions<'_> {
 
 /// The declarative rules of a type.
 fn rules(
+    gates: &component_base::FeatureGates,
     of: &api::schema::Type,
     object: &api::Value,
     old: Option<&api::Value>,
 ) -> apimachinery::field::ErrorList {
-    api::validate::validate(object, old, of, api::validate::Options::defaults())
+    let enabled = |gate: &str| gates.enabled(gate);
+    let beta = gates.enabled("DeclarativeValidationBeta");
+    api::validate::validate(object, old, of, api::validate::Options { beta, enabled: &enabled })
 }
 
 /// Where code and table refuse the same value, the error stands once.

@@ -206,7 +206,7 @@ impl Registry {
     ) -> Result<(), Status> {
         let (cx, served) = (request.cx, request.served);
         let mut errors = meta::validate_update(new, old);
-        errors.extend(super::rules(&stored.shape().schema, new, Some(old)));
+        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, new, Some(old)));
         errors.extend(match &request.part {
             Part::Main => served.strategy.validate_update(cx, new, old),
             Part::Status => served.strategy.validate_status_update(cx, new, old),

@@ -29,6 +29,8 @@ fn coded(group: &str, resource: &str) -> Option<Step> {
         ("autoscaling", "horizontalpodautoscalers") => hpa::convert,
         ("" | "events.k8s.io", "events") => event::convert,
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::convert,
+        // The same fields in all its versions.
+        ("resource.k8s.io", "devicetaintrules") => return None,
         ("resource.k8s.io", _) => refused,
         _ => return None,
     })

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use clap::{ArgAction, Args, Parser};
-use component_base::GoDuration;
+use component_base::{FeatureGates, GoDuration};
 use component_base::flags::{FlagError, LoggingOptions, Pairs, Parsed};
 
 /// All of kube-apiserver's command line.
@@ -162,7 +162,7 @@ pub struct Features {
     #[arg(long, default_value = "")]
     pub runtime_config: Pairs,
     #[arg(long, default_value = "")]
-    pub feature_gates: Pairs,
+    pub feature_gates: FeatureGates,
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub profiling: bool,
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]

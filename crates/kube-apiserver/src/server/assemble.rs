@@ -80,6 +80,7 @@ fn server_options(options: &Options) -> apiserver::server::Options {
         max_in_flight: options.limits.max_requests_inflight + options.limits.max_mutating_requests_inflight,
         shutdown_delay: options.serving.shutdown_delay_duration.0,
         event_ttl: Some(options.store.event_ttl.0),
+        gates: options.features.feature_gates.clone(),
         ..apiserver::server::Options::default()
     }
 }
@@ -108,7 +109,7 @@ impl Network {
         let bind = options.serving.bind_address;
         let advertise = match options.serving.advertise_address {
             Some(ip) => ip,
-            None if !bind.is_unspecified() => bind,
+            None if !bind.is_unspecified() && !bind.is_loopback() => bind,
             None => default_route().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
         };
         Ok(Self { advertise, service_cidrs, node_ports })

@@ -152,10 +152,7 @@ fn slice(object: &Value, errors: &mut ErrorList) {
 }
 
 fn slice_row(object: &Value, now: Timestamp) -> Vec<Value> {
-    let ports: Vec<String> = match of(object).get("ports").and_then(Value::as_list) {
-        None => vec!["*".into()],
-        Some(_) => of(object).items("ports").map(port_text).collect(),
-    };
+    let ports: Vec<String> = of(object).items("ports").map(port_text).collect();
     let addresses: Vec<String> = of(object)
         .items("endpoints")
         .flat_map(|e| e.list("addresses"))
@@ -174,6 +171,7 @@ fn slice_row(object: &Value, now: Timestamp) -> Vec<Value> {
 fn port_text(p: &Map) -> String {
     match p.int("port") {
         Some(n) => n.to_string(),
+        None if !p.text("name").is_empty() => p.text("name").to_owned(),
         None => "*".into(),
     }
 }
