@@ -5,6 +5,9 @@
 //! Handlers run in the informer's own task, in order, after the store has the change: they must be quick, such
 //! as adding a key to a work queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
