@@ -17,6 +17,8 @@ pub struct Custom {
     pub schema: Arc<Value>,
     /// `.spec.replicas` of the scale subresource, split; empty without one.
     pub replicas: Vec<String>,
+    /// `status` is written by its subresource alone.
+    pub has_status: bool,
     /// The warning of a deprecated version.
     pub deprecated: Option<String>,
 }
@@ -46,6 +48,12 @@ impl Strategy for Custom {
     /// A null where the schema allows none is nothing.
     fn default(&self, _: &str, object: &mut Map) {
         drop_nulls(&self.schema, object);
+    }
+
+    fn prepare_for_create(&self, _: &RequestContext, object: &mut Map) {
+        if self.has_status {
+            object.remove("status");
+        }
     }
 
     fn validate(&self, _: &RequestContext, object: &Value) -> ErrorList {

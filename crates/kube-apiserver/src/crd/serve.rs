@@ -122,6 +122,7 @@ fn strategy(of: &Definition, version: &Version, storage: &Version) -> Custom {
     Custom {
         schema: checked.schema.clone(),
         replicas: replicas.split('.').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+        has_status: version.status,
         deprecated: version.deprecated.clone(),
     }
 }

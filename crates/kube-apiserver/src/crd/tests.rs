@@ -49,8 +49,12 @@ fn values_are_refused_in_upstreams_words() {
     for row in include_str!("../../tests/data/crd-values.jsonl").lines().map(json) {
         let mut schema = spec("{}");
         schema.set_at(&["properties", "spec", "properties", "foo"], row.get("schema").unwrap().clone());
-        let custom =
-            Custom { schema: std::sync::Arc::new(schema.clone()), replicas: Vec::new(), deprecated: None };
+        let custom = Custom {
+            schema: std::sync::Arc::new(schema.clone()),
+            replicas: Vec::new(),
+            has_status: false,
+            deprecated: None,
+        };
         let mut object = value!({"spec": {}});
         object.set_at(&["spec", "foo"], row.get("value").unwrap().clone());
         custom.default("v1", object.as_map_or_make());
