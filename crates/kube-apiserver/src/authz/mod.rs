@@ -113,15 +113,15 @@ impl Authorization {
         }
         let mut reasons = Vec::new();
         for part in &self.parts {
-            let decision = match part {
-                Part::AlwaysAllow => Decision::Allow(String::new()),
-                Part::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".into()),
-                Part::Rbac => self.rbac.decide(attributes),
-                Part::Node(node) => node.decide(attributes),
+            let (name, decision) = match part {
+                Part::AlwaysAllow => ("alwaysallow", Decision::Allow(String::new())),
+                Part::AlwaysDeny => ("alwaysdeny", Decision::NoOpinion("Everything is forbidden.".into())),
+                Part::Rbac => ("rbac", self.rbac.decide(attributes)),
+                Part::Node(node) => ("node", node.decide(attributes)),
             };
             match decision {
                 Decision::NoOpinion(reason) if reason.is_empty() => {}
-                Decision::NoOpinion(reason) => reasons.push(reason),
+                Decision::NoOpinion(reason) => reasons.push(format!("{name}: {reason}")),
                 decided => return decided,
             }
         }
@@ -139,9 +139,11 @@ impl Authorization {
                 Part::AlwaysAllow => out.rules.extend(rbac::Rule::everything()),
                 Part::AlwaysDeny => {}
                 Part::Rbac => out.rules.extend(self.rbac.rules_for(user, namespace)),
-                Part::Node(_) => {
+                // Only nodes have permissions that no rule says.
+                Part::Node(_) if user.in_group("system:nodes") && user.name.starts_with("system:node:") => {
                     out.incomplete = Some("node authorizer does not support user rule resolution".into());
                 }
+                Part::Node(_) => {}
             }
         }
         out

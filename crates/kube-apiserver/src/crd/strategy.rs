@@ -91,8 +91,7 @@ impl Strategy for CustomResourceDefinition {
     }
 
     fn cells(&self, object: &Value, _: jiff::Timestamp) -> Option<Vec<Value>> {
-        let created = object.at(&["metadata", "creationTimestamp"]).cloned().unwrap_or_default();
-        Some(vec![object.name().into(), created])
+        Some(crate::strategies::misc::definition_cells(object))
     }
 }
 

@@ -127,7 +127,7 @@ mod tests {
         assert!(pairs(&[]).serves(&pods));
         assert!(!pairs(&[("api/all", "false")]).serves(&pods));
         assert!(pairs(&[("api/all", "false"), ("v1", "true")]).serves(&pods));
-        let beta = row("networking.k8s.io", "v1beta1", "ipaddresses");
+        let beta = row("resource.k8s.io", "v1beta1", "deviceclasses");
         assert!(!pairs(&[]).serves(&beta));
         assert!(pairs(&[("api/beta", "true")]).serves(&beta));
         assert!(Enabled::parse(&[("api/all".into(), "maybe".into())]).is_err());

@@ -419,3 +419,20 @@ pub const COMPONENT_STATUS: Kind = Kind {
     }),
     ..PLAIN
 };
+
+/// The row of a CustomResourceDefinition: Name, Scope, Versions, Created At, Group, Kind, ShortNames, Established.
+pub fn definition_cells(o: &Value) -> Vec<Value> {
+    let (spec, names) = (map_at(o, &["spec"]), map_at(o, &["spec", "names"]));
+    let versions: Vec<&str> = spec.items("versions").filter(|v| v.flag("served")).map(|v| v.text("name")).collect();
+    let established = map_at(o, &["status"]).items("conditions").any(|c| c.text("type") == "Established" && c.text("status") == "True");
+    vec![
+        cells::name(o),
+        spec.text("scope").into(),
+        versions.join(",").into(),
+        cells::created(o),
+        spec.text("group").into(),
+        names.text("kind").into(),
+        cells::joined(names.list("shortNames"), ",").into(),
+        established.into(),
+    ]
+}

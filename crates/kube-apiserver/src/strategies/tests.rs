@@ -169,9 +169,8 @@ fn defaults_are_those_of_the_reference() {
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Kinds of alpha and beta groups that show name and age alone, and definitions, whose cells are their own module's.
-const WITHOUT_CELLS: [&str; 6] = [
-    "customresourcedefinitions",
+/// Kinds of alpha and beta groups that show name and age alone.
+const WITHOUT_CELLS: [&str; 5] = [
     "evictionrequests",
     "evictions",
     "resourcepoolstatusrequests",

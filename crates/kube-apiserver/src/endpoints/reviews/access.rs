@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{Map, Value};
-use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::field::{Error, ErrorList, Path, Shown};
 use apimachinery::{GroupKind, Status};
 use apiserver::auth::{Attributes, Decision};
 use apiserver::endpoint::{Answer, Call, Endpoint};
@@ -41,57 +41,54 @@ impl Endpoint for AccessReview {
         let selectors = Selectors::of(&review);
         let decision = self.authorization.decide(&attributes(&review, &user, &selectors));
         review.set_at(&["status"], status(decision));
+        if self.subject == Subject::Local {
+            review.set_at(&["metadata", "namespace"], cx.info.namespace.as_str());
+        }
         Ok(Answer::Object(201, review))
     }
 }
 
 impl AccessReview {
-    fn kind(&self) -> &'static str {
-        match self.subject {
-            Subject::Named => "SubjectAccessReview",
-            Subject::Local => "LocalSubjectAccessReview",
-            Subject::Caller => "SelfSubjectAccessReview",
-        }
-    }
-
     fn check(&self, cx: &RequestContext, review: &Value) -> Result<(), Status> {
         let spec = Path::new("spec");
         let present = |field: &str| review.at(&["spec", field]).is_some_and(|v| !v.is_null());
+        let (resource, other) = (present("resourceAttributes"), present("nonResourceAttributes"));
+        let path = NonResource(other.then(|| review.at(&["spec", "nonResourceAttributes"])).flatten());
         let mut errors = ErrorList::new();
-        match (present("resourceAttributes"), present("nonResourceAttributes")) {
-            (true, true) => errors.push(Error::invalid(
-                &spec.child("nonResourceAttributes"),
-                review.str_at(&["spec", "nonResourceAttributes", "path"]),
-                "cannot be specified in combination with resourceAttributes",
-            )),
-            (false, false) => errors.push(Error::invalid(
-                &spec.child("resourceAttributes"),
-                "",
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            )),
-            _ => {}
+        if resource == other {
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            errors.push(Error::invalid(&spec, &path, why));
         }
-        let nobody =
-            review.str_at(&["spec", "user"]).is_empty() && review.list_at(&["spec", "groups"]).is_empty();
+        let nobody = review.str_at(&["spec", "user"]).is_empty() && review.list_at(&["spec", "groups"]).is_empty();
         if self.subject != Subject::Caller && nobody {
-            errors.push(Error::invalid(
-                &spec.child("user"),
-                "",
-                "at least one of user or group must be specified",
-            ));
+            errors.push(Error::invalid(&spec.child("user"), "", "at least one of user or group must be specified"));
         }
         if self.subject == Subject::Local {
             let namespace = review.str_at(&["spec", "resourceAttributes", "namespace"]);
-            if namespace != cx.info.namespace {
+            if resource && namespace != cx.info.namespace {
                 let at = spec.child("resourceAttributes").child("namespace");
                 errors.push(Error::invalid(&at, namespace, "must match metadata.namespace"));
+            }
+            if other {
+                let at = spec.child("nonResourceAttributes");
+                errors.push(Error::invalid(&at, &path, "disallowed on this kind of request"));
             }
         }
         if errors.is_empty() {
             return Ok(());
         }
-        let kind = GroupKind { group: "authorization.k8s.io".into(), kind: self.kind().into() };
-        Err(Status::invalid(&kind, "", &errors))
+        // Upstream names no kind here.
+        Err(Status::invalid(&GroupKind { group: "authorization.k8s.io".into(), kind: "".into() }, "", &errors))
+    }
+}
+
+/// `nonResourceAttributes` as messages show it.
+struct NonResource<'a>(Option<&'a Value>);
+
+impl Shown for NonResource<'_> {
+    fn shown(&self) -> String {
+        let Some(value) = self.0 else { return "null".into() };
+        format!("{{\"Path\":{:?},\"Verb\":{:?}}}", value.str_at(&["path"]), value.str_at(&["verb"]))
     }
 }
 
@@ -228,6 +225,8 @@ impl Endpoint for RulesReview {
         if let Some(why) = found.incomplete {
             status.push("evaluationError", why);
         }
+        // What was asked is not repeated.
+        review.set_at(&["spec"], Map::new());
         review.set_at(&["status"], status);
         Ok(Answer::Object(201, review))
     }

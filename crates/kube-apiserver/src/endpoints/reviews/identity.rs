@@ -35,7 +35,10 @@ impl Endpoint for TokenReview {
                     status.push("audiences", found.audiences);
                 }
             }
-            Ok(None) => status.push("user", Value::map()),
+            Ok(None) => {
+                status.push("user", Value::map());
+                status.push("error", "invalid bearer token");
+            }
             Err(error) => {
                 status.push("user", Value::map());
                 status.push("error", error.to_string());
