@@ -151,7 +151,12 @@ pub(crate) fn plain_field(object: &Value, label: &str) -> String {
         Some(Value::String(s)) => s.to_string(),
         Some(Value::Bool(b)) => b.to_string(),
         Some(Value::Int(n)) => n.to_string(),
-        _ => String::new(),
+        // What is left out is Go's zero, which these three labels write.
+        _ => match label {
+            "spec.unschedulable" => "false".into(),
+            "status.replicas" | "status.successful" => "0".into(),
+            _ => String::new(),
+        },
     }
 }
 
