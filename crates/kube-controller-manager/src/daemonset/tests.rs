@@ -1,3 +1,5 @@
+//! DaemonSet plans as tables.
+
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 

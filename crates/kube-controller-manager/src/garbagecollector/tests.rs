@@ -1,3 +1,5 @@
+//! What follows from changes in the graph of owners.
+
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
