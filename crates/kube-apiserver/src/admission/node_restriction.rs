@@ -111,7 +111,11 @@ impl NodeRestriction {
 
     fn owner(&self, node: &str, pod: &Value) -> Verdict {
         let owner = match pod.list_at(&["metadata", "ownerReferences"]) {
-            [] => return no(format!("node {node:?} must set pod owner reference to itself")),
+            [] => {
+                return no(format!(
+                    "node {node:?} can only create pods with an owner reference set to itself"
+                ));
+            }
             [owner] => owner,
             _ => {
                 return no(format!(

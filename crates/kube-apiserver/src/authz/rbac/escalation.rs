@@ -91,8 +91,9 @@ impl EscalationCheck {
         if unchanged || self.may(&a.cx.user, "bind", kind, a.namespace, role) {
             return Ok(());
         }
+        // Upstream's answer names the binding's resource with the role's name.
         let rules = self.authorization.rbac().role(cluster_role, a.namespace, role);
-        let rules = rules.map_err(|_| Status::not_found(&GroupResource::new(super::GROUP, kind), role))?;
+        let rules = rules.map_err(|_| Status::not_found(resource, role))?;
         self.confirm(a, &rules).map_err(|why| Status::forbidden(resource, a.name, why))
     }
 }

@@ -49,10 +49,11 @@ impl KubeletClient {
     pub async fn of_node(&self, node: &str, verify: bool) -> Result<Kubelet, Status> {
         let object = self.objects.get_latest(&GroupResource::new("", "nodes"), "", node).await?.value;
         let Some(host) = preferred_address(&object, &self.address_types) else {
-            let types: Vec<&str> = self.address_types.iter().map(String::as_str).collect();
-            return Err(Status::internal(format!(
-                "no preferred addresses found; known addresses: {types:?}"
-            )));
+            let known = object.list_at(&["status", "addresses"]).iter();
+            let known: Vec<String> =
+                known.map(|a| format!("{{{} {}}}", a.str_at(&["type"]), a.str_at(&["address"]))).collect();
+            let why = format!("no preferred addresses found; known addresses: [{}]", known.join(" "));
+            return Err(Status::new(500, apimachinery::Reason::Unknown, why));
         };
         let port = object.int_at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]);
         let port = port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0).unwrap_or(DEFAULT_PORT);

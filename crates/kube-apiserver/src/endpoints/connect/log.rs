@@ -132,7 +132,9 @@ impl Endpoint for Log {
         let container = super::container(&pod, &options.container)?;
         let node = pod.str_at(&["spec", "nodeName"]);
         if node.is_empty() {
-            return Ok(Answer::Raw(text(super::body(""))));
+            let mut nothing = Response::new(super::body(""));
+            *nothing.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(Answer::Raw(nothing));
         }
         let kubelet = self.kubelets.of_node(node, !options.skip_verification).await?;
         let path =

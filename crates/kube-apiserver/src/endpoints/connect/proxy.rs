@@ -194,10 +194,10 @@ impl Endpoint for Proxy {
         let path = request.uri().path().to_owned();
         let (prefix, rest) = split(&path, self.kind != Kind::Node);
         let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+        let address = self.address(cx).await?;
         if rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(Answer::Raw(moved(&format!("{prefix}/{query}"))));
         }
-        let address = self.address(cx).await?;
         let rest = if rest.is_empty() { "/" } else { rest };
         let mut headers = HeaderMap::new();
         let mut add = |name: &'static str, value: &str| {

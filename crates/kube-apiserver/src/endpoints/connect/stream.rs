@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::field::{Error, Path};
-use apimachinery::{GroupKind, Status};
+use apimachinery::Status;
 use apiserver::auth::{self, Authorizer, Decision};
 use apiserver::endpoint::{Answer, Body, Call, Endpoint};
 use apiserver::request::RequestContext;
@@ -32,7 +31,7 @@ pub struct Stream {
     pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
-/// What the request's query says, checked, and in the kubelet's words.
+/// What the request's query says, and in the kubelet's words; the kubelet checks it.
 struct Wanted {
     container: String,
     query: String,
@@ -71,7 +70,7 @@ impl Stream {
         }
     }
 
-    fn wanted(&self, query: &str) -> Result<Wanted, Status> {
+    fn wanted(&self, query: &str) -> Wanted {
         let pairs = super::pairs(query);
         let container =
             pairs.iter().find(|(k, _)| k == "container").map(|(_, v)| v.clone()).unwrap_or_default();
@@ -83,7 +82,7 @@ impl Stream {
             } else {
                 format!("port={}", super::encode(&ports.join(",")))
             };
-            return Ok(Wanted { container, query, options: Options::default() });
+            return Wanted { container, query, options: Options::default() };
         }
         let on = |key: &str| {
             pairs.iter().any(|(k, v)| {
@@ -92,7 +91,6 @@ impl Stream {
         };
         let options =
             Options { stdin: on("stdin"), stdout: on("stdout"), stderr: on("stderr"), tty: on("tty") };
-        self.validate(&options, &pairs)?;
         let streams = [
             ("input", options.stdin),
             ("output", options.stdout),
@@ -103,21 +101,7 @@ impl Stream {
             streams.iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=1")).collect();
         let commands = pairs.iter().filter(|(k, _)| k == "command" && self.kind == Kind::Exec);
         out.extend(commands.map(|(_, v)| format!("command={}", super::encode(v))));
-        Ok(Wanted { container, query: out.join("&"), options })
-    }
-
-    fn validate(&self, options: &Options, pairs: &[(String, String)]) -> Result<(), Status> {
-        let mut errors = Vec::new();
-        if self.kind == Kind::Exec && !pairs.iter().any(|(k, _)| k == "command") {
-            errors.push(Error::required(&Path::new("command"), ""));
-        }
-        if !options.stdin && !options.stdout && !options.stderr {
-            return Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
-        }
-        if errors.is_empty() {
-            return Ok(());
-        }
-        Err(Status::invalid(&GroupKind { group: "".into(), kind: "PodExecOptions".into() }, "", &errors))
+        Wanted { container, query: out.join("&"), options }
     }
 }
 
@@ -130,7 +114,7 @@ impl Endpoint for Stream {
     async fn call(&self, cx: &RequestContext, call: Call) -> Result<Answer, Status> {
         let (request, peer) = super::request(call)?;
         self.may_create(cx).await?;
-        let wanted = self.wanted(request.uri().query().unwrap_or_default())?;
+        let wanted = self.wanted(request.uri().query().unwrap_or_default());
         let pod = super::pod(&self.objects, &cx.info.namespace, &cx.info.name).await?;
         let path = match self.kind {
             Kind::PortForward => format!("/portForward/{}/{}", pod.namespace(), pod.name()),

@@ -59,9 +59,14 @@ impl AccessReview {
             let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
             errors.push(Error::invalid(&spec, &path, why));
         }
-        let nobody = review.str_at(&["spec", "user"]).is_empty() && review.list_at(&["spec", "groups"]).is_empty();
+        let nobody =
+            review.str_at(&["spec", "user"]).is_empty() && review.list_at(&["spec", "groups"]).is_empty();
         if self.subject != Subject::Caller && nobody {
-            errors.push(Error::invalid(&spec.child("user"), "", "at least one of user or group must be specified"));
+            errors.push(Error::invalid(
+                &spec.child("user"),
+                "",
+                "at least one of user or group must be specified",
+            ));
         }
         if self.subject == Subject::Local {
             let namespace = review.str_at(&["spec", "resourceAttributes", "namespace"]);
@@ -78,7 +83,11 @@ impl AccessReview {
             return Ok(());
         }
         // Upstream names no kind here.
-        Err(Status::invalid(&GroupKind { group: "authorization.k8s.io".into(), kind: "".into() }, "", &errors))
+        Err(Status::invalid(
+            &GroupKind { group: "authorization.k8s.io".into(), kind: "".into() },
+            "",
+            &errors,
+        ))
     }
 }
 
