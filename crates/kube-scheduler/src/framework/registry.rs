@@ -1,0 +1,90 @@
+//! The plugins by name: those that are built, those that upstream has beside them, and the default profile.
+
+use std::sync::Arc;
+
+use client::Api;
+
+use super::Plugin;
+use crate::plugins::{
+    binder::DefaultBinder, gates::SchedulingGates, image_locality::ImageLocality,
+    node_affinity::NodeAffinity, node_name::NodeName, node_ports::NodePorts,
+    node_resources::NodeResourcesBalancedAllocation, node_resources::NodeResourcesFit,
+    node_unschedulable::NodeUnschedulable, preemption::DefaultPreemption, priority_sort::PrioritySort,
+    required, taint_toleration::TaintToleration, volume_binding::VolumeBinding,
+};
+
+/// A name of upstream's, its weight in the default profile (0: does not score), and whether it is on by default.
+pub struct Known {
+    pub name: &'static str,
+    pub weight: i64,
+    pub by_default: bool,
+    /// What is built of it judges pods as upstream's does; the others may not be enabled or configured by name.
+    pub built: bool,
+}
+
+const fn known(name: &'static str, weight: i64, by_default: bool, built: bool) -> Known {
+    Known { name, weight, by_default, built }
+}
+
+/// In the order of upstream's default profile.
+pub const KNOWN: &[Known] = &[
+    known("SchedulingGates", 0, true, true),
+    known("PrioritySort", 0, true, true),
+    known("NodeName", 0, true, true),
+    known("NodeUnschedulable", 0, true, true),
+    known("TaintToleration", 3, true, true),
+    known("NodeAffinity", 2, true, true),
+    known("NodePorts", 0, true, true),
+    known("NodeResourcesFit", 1, true, true),
+    known("VolumeRestrictions", 0, true, false),
+    known("NodeVolumeLimits", 0, true, false),
+    known("VolumeBinding", 0, true, false),
+    known("VolumeZone", 0, true, false),
+    known("PodTopologySpread", 2, true, false),
+    known("InterPodAffinity", 2, true, false),
+    known("DynamicResources", 2, true, false),
+    known("DefaultPreemption", 0, true, false),
+    known("NodeResourcesBalancedAllocation", 1, true, true),
+    known("ImageLocality", 1, true, true),
+    known("DefaultBinder", 0, true, true),
+    known("NodeDeclaredFeatures", 0, true, false),
+    known("GangScheduling", 0, false, false),
+    known("DeferredPodScheduling", 0, false, false),
+    known("TopologyPlacementGenerator", 0, false, false),
+    known("PodGroupPodsCount", 1, false, false),
+];
+
+pub fn find(name: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|k| k.name == name)
+}
+
+/// Arguments of the plugins that take some.
+#[derive(Default)]
+pub struct Arguments {
+    pub fit: NodeResourcesFit,
+    pub balanced: NodeResourcesBalancedAllocation,
+    pub affinity: NodeAffinity,
+}
+
+/// The plugin of a name; None where there is nothing of it yet.
+pub fn build(name: &str, arguments: &mut Arguments, api: Option<&Api>) -> Option<Arc<dyn Plugin>> {
+    Some(match name {
+        "SchedulingGates" => Arc::new(SchedulingGates),
+        "PrioritySort" => Arc::new(PrioritySort),
+        "NodeName" => Arc::new(NodeName),
+        "NodeUnschedulable" => Arc::new(NodeUnschedulable),
+        "TaintToleration" => Arc::new(TaintToleration),
+        "NodeAffinity" => Arc::new(std::mem::take(&mut arguments.affinity)),
+        "NodePorts" => Arc::new(NodePorts),
+        "NodeResourcesFit" => Arc::new(std::mem::take(&mut arguments.fit)),
+        "NodeResourcesBalancedAllocation" => Arc::new(std::mem::take(&mut arguments.balanced)),
+        "ImageLocality" => Arc::new(ImageLocality),
+        "VolumeBinding" => Arc::new(VolumeBinding),
+        "PodTopologySpread" => Arc::new(required::POD_TOPOLOGY_SPREAD),
+        "InterPodAffinity" => Arc::new(required::INTER_POD_AFFINITY),
+        "DynamicResources" => Arc::new(required::DYNAMIC_RESOURCES),
+        "DefaultPreemption" => Arc::new(DefaultPreemption),
+        "DefaultBinder" => Arc::new(DefaultBinder { api: api.cloned() }),
+        _ => return None,
+    })
+}

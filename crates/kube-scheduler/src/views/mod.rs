@@ -1,0 +1,43 @@
+//! The fields of the API's objects that scheduling reads. All else is skipped while decoding.
+
+mod node;
+mod pod;
+mod volume;
+
+pub use node::{ContainerImage, NodeStatus, NodeView, Taint};
+pub use pod::{
+    Affinity, Condition, Container, ContainerPort, LabelExpression, NodeAffinity, NodeSelector,
+    NodeSelectorTerm, PodAffinity, PodAffinityTerm, PodSpec, PodStatus, PodView, PreferredTerm, Requirement,
+    SchedulingGate, Toleration, TopologySpreadConstraint, Volume,
+};
+pub use volume::{ClaimView, StorageClassView, VolumeView};
+
+use client::StringMap;
+use compact_str::CompactString;
+use serde::Deserialize;
+
+/// The metadata that scheduling reads.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    pub name: CompactString,
+    pub namespace: CompactString,
+    pub uid: CompactString,
+    pub resource_version: CompactString,
+    pub creation_timestamp: Option<client::Time>,
+    pub deletion_timestamp: Option<client::Time>,
+    pub labels: StringMap,
+    pub annotations: Annotations,
+    pub generation: i64,
+}
+
+/// The one annotation that matters: who was the volume's binder.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    #[serde(rename = "pv.kubernetes.io/bind-completed")]
+    pub bind_completed: Option<CompactString>,
+}
+
+/// Quantities by resource name, as text.
+pub type ResourceList = StringMap;
