@@ -64,9 +64,8 @@ pub fn ensure_same(object: &mut Value, served: &Served, namespace: &str, name: &
     if own.is_empty() {
         object.meta_mut().insert("namespace", namespace);
     } else if own != namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the object ({own}) does not match the namespace on the URL ({namespace})"
-        )));
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(why));
     }
     Ok(())
 }
@@ -145,22 +144,18 @@ fn common(object: &Value, field: &Path, errors: &mut ErrorList) {
 fn owners(object: &Value, field: &Path, errors: &mut ErrorList) {
     let mut controller: Option<String> = None;
     for (at, owner) in object.meta().owners().enumerate() {
-        let here = field.clone();
-        let empty = |name: &str| Error::invalid(&here.child(name), "", format!("{name} must not be empty"));
+        let here = field.index(at);
         if owner.api_version.is_empty() {
             errors.push(Error::invalid(&here.child("apiVersion"), "", "version must not be empty"));
         }
         for (name, value) in [("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)] {
             if value.is_empty() {
-                errors.push(empty(name));
+                errors.push(Error::required(&here.child(name), "must not be empty"));
             }
         }
         if owner.api_version == "v1" && owner.kind == "Event" {
-            errors.push(Error::invalid(
-                &here,
-                &format!("{}/{}", owner.api_version, owner.kind),
-                "/v1, Kind=Event is disallowed from being an owner",
-            ));
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(Error::invalid(&here, "/v1, Kind=Event", why));
         }
         if !owner.controller {
             continue;
@@ -171,17 +166,34 @@ fn owners(object: &Value, field: &Path, errors: &mut ErrorList) {
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
                     owner.name
                 );
-                errors.push(Error::invalid(&here, &format!("[{at}]"), why));
+                errors.push(Error::invalid(field, owner.name, why));
             }
             None => controller = Some(owner.name.into()),
         }
     }
 }
 
+/// Finalizers without a domain that everybody may use.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/// Built-in groups whose finalizers, as those of custom kinds, need no domain.
+const FREE_FINALIZERS: [&str; 4] =
+    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"];
+
+fn needs_domain(object: &Value) -> bool {
+    let (group, _) = api::resources::split(object.api_version());
+    !FREE_FINALIZERS.contains(&group) && api::resources::builtin().iter().any(|r| *r.group == *group)
+}
+
 fn finalizers(object: &Value, field: &Path, errors: &mut ErrorList) {
-    for name in object.meta().finalizers() {
+    for (at, name) in object.meta().finalizers().enumerate() {
         let found = names::qualified_name(name);
-        errors.extend(found.into_iter().map(|why| Error::invalid(field, name, why)));
+        let here = field.index(at);
+        if found.is_empty() && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) && needs_domain(object) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(Error::invalid(&here, name, why));
+        }
+        errors.extend(found.into_iter().map(|why| Error::invalid(&here, name, why)));
     }
     let both = ["orphan", "foregroundDeletion"].iter().all(|f| object.meta().has_finalizer(f));
     if both {
@@ -198,12 +210,13 @@ fn finalizers(object: &Value, field: &Path, errors: &mut ErrorList) {
 pub fn inherit(object: &mut Value, old: &Value) {
     let had = |key: &str| old.at(&["metadata", key]).cloned();
     let meta = object.meta_mut();
-    for key in ["uid", "creationTimestamp"] {
-        if meta.get(key).is_none_or(|v| v.is_null() || v.as_str() == Some(""))
-            && let Some(value) = had(key)
-        {
-            meta.insert(key, value);
-        }
+    if let Some(created) = had("creationTimestamp") {
+        meta.insert("creationTimestamp", created);
+    }
+    if meta.get("uid").is_none_or(|v| v.is_null() || v.as_str() == Some(""))
+        && let Some(uid) = had("uid")
+    {
+        meta.insert("uid", uid);
     }
     if let Some(value) = had("deletionTimestamp") {
         meta.insert("deletionTimestamp", value);
