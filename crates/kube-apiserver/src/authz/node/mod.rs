@@ -238,7 +238,8 @@ fn own_node(node: &str, a: &Attributes<'_>) -> Opinion {
         ("", "get" | "list" | "watch") if a.name == node => Ok(()),
         ("", "list" | "watch") if selects(a.field_selector, "metadata.name", node) => Ok(()),
         ("", "get" | "list" | "watch") => {
-            Err(format!("node '{node}' cannot read '{}', only its own Node object", a.name))
+            let what = if a.name.is_empty() { "all nodes".to_owned() } else { format!("'{}'", a.name) };
+            Err(format!("node '{node}' cannot read {what}, only its own Node object"))
         }
         _ => no(""),
     }
