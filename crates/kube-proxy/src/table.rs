@@ -101,7 +101,7 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
         [is_new(), not_from_pods(fixed), to_node_address(), node_port(), vec![lookup(NO_LOCAL_NODE_PORTS), Expr::Verdict(Verdict::Drop)]].concat(),
     ];
     rules(batch, "filter-prerouting", std::mem::take(&mut drops));
-    let refuse = |set: &str, load: Vec<Expr>| [is_new(), load, vec![lookup(set), Expr::Reject(Reject::PortUnreachable)]].concat();
+    let refuse = |set: &str, load: Vec<Expr>| [is_new(), load, vec![lookup(set), Expr::Reject(Reject::IcmpPortUnreachable)]].concat();
     for (chain, hook) in [("filter-input", Hook::Input), ("filter-forward", Hook::Forward), ("filter-output", Hook::Output)] {
         batch.add_chain(chain, Some(filter(hook, -110)));
         let mut all = vec![refuse(NO_ENDPOINT_SERVICES, frontend())];

@@ -103,8 +103,10 @@ pub enum Nat {
 /// How a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
-    /// Port unreachable, in the family's own words (inet tables).
+    /// Port unreachable, in the words of the packet's family; for tables of family inet.
     PortUnreachable,
+    /// ICMP's port unreachable; for tables of family ip, which drop silently at the one above.
+    IcmpPortUnreachable,
     TcpReset,
 }
 
@@ -254,6 +256,11 @@ impl Expr {
                 Reject::PortUnreachable => {
                     w.u32(1, 2);
                     w.raw(2, &[1]);
+                }
+                // NFT_REJECT_ICMP_UNREACH with ICMP_PORT_UNREACH.
+                Reject::IcmpPortUnreachable => {
+                    w.u32(1, 0);
+                    w.raw(2, &[3]);
                 }
                 Reject::TcpReset => w.u32(1, 1),
             },

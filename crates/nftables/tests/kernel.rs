@@ -78,6 +78,20 @@ fn maps_lead_to_chains_and_addresses() {
 }
 
 #[test]
+fn an_ip_table_rejects_with_icmp() {
+    in_namespace(|| {
+        let mut connection = Connection::open().unwrap();
+        let mut batch = Batch::new(Family::Ip, "t");
+        batch.add_table();
+        batch.add_chain("no", None);
+        batch.add_rule("no", &Rule::new([Expr::Reject(Reject::IcmpPortUnreachable)]));
+        connection.commit(batch).unwrap();
+        let text = listing();
+        assert!(text.contains("reject\n") || text.contains("reject with icmp port-unreachable"), "{text}");
+    });
+}
+
+#[test]
 fn a_batch_with_one_bad_message_changes_nothing_and_names_it() {
     in_namespace(|| {
         let mut connection = Connection::open().unwrap();
