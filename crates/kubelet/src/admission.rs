@@ -104,6 +104,17 @@ fn fits(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Rejection> {
     None
 }
 
+/// Why a running pod cannot be resized: `Infeasible` if the node is too small, `Deferred` if others are in the way.
+#[must_use]
+pub fn resize_refusal(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Rejection> {
+    if let Some(refusal) = fits(pod, &[], node) {
+        let message = refusal.message.replace("enough resource", "enough capacity").replace("used: 0, ", "");
+        return reject("Infeasible", message);
+    }
+    fits(pod, others, node)
+        .map(|refusal| Rejection { reason: "Deferred".to_owned(), message: refusal.message })
+}
+
 fn affinity(pod: &Pod, node: &NodeFacts) -> Option<Rejection> {
     let spec = pod.spec();
     let selector =

@@ -1,5 +1,6 @@
 //! Starting sandboxes and containers.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::events;
 use crate::objects::{self, Data, Kind};
 use crate::probes::check::{self, Action, Outcome};
 use crate::runtime::configs::{self, Prepared};
+use crate::runtime::images::Image;
 use crate::runtime::security;
 use crate::runtime::status::PodRuntime;
 use crate::volumes::Mounted;
@@ -114,8 +116,10 @@ pub async fn container(
         cx.events.emit(pod, events::Kind::Warning, "Failed", &format!("Error: {}", error.message), &path);
         error
     };
+    let volumes = image_volumes(cx, pod, &spec, &secrets, sandbox).await?;
+    let images = Pulled { own: &image, volumes: &volumes };
     let config =
-        container_config(cx, pod, &spec, start.role, runtime, sandbox, &image).await.map_err(failed)?;
+        container_config(cx, pod, &spec, start.role, runtime, sandbox, &images).await.map_err(failed)?;
     let restarts = config.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     fs::create_dir_all(std::path::Path::new(&sandbox.config.log_directory).join(&spec.name))
         .map_err(|error| failed(StartError::new("CreateContainerError", error.to_string())))?;
@@ -128,6 +132,40 @@ pub async fn container(
     cx.events.emit(pod, events::Kind::Normal, "Started", "Container started", &path);
     link_log(cx, pod, &spec.name, &id, restarts, sandbox);
     post_start(cx, pod, &spec, &id, sandbox, &path).await
+}
+
+/// The images of a container: its own, and by volume the ids of those that it mounts.
+struct Pulled<'a> {
+    own: &'a Image,
+    volumes: &'a HashMap<String, String>,
+}
+
+/// Makes sure of the images that a container mounts.
+async fn image_volumes(
+    cx: &Context,
+    pod: &Pod,
+    spec: &Spec,
+    secrets: &[Arc<Data>],
+    sandbox: &Sandbox<'_>,
+) -> Result<HashMap<String, String>, StartError> {
+    let mut ids = HashMap::new();
+    for mount in spec.volume_mounts.iter().flatten() {
+        let Some((reference, policy)) = sandbox.mounted.images.get(&mount.name) else { continue };
+        if ids.contains_key(&mount.name) {
+            continue;
+        }
+        let wanted = Spec {
+            name: spec.name.clone(),
+            image: Some(reference.clone()),
+            image_pull_policy: policy.clone(),
+            ..Spec::default()
+        };
+        let image = cx.images.ensure(pod, &wanted, secrets, sandbox.config).await.map_err(|error| {
+            StartError { reason: error.reason.to_owned(), message: error.message, retry: error.retry }
+        })?;
+        ids.insert(mount.name.clone(), image.id);
+    }
+    Ok(ids)
 }
 
 async fn pull_secrets(cx: &Context, pod: &Pod) -> Vec<Arc<Data>> {
@@ -154,11 +192,12 @@ async fn container_config(
     role: Role,
     runtime: &PodRuntime,
     sandbox: &Sandbox<'_>,
-    image: &crate::runtime::images::Image,
+    images: &Pulled<'_>,
 ) -> Result<v1::ContainerConfig, StartError> {
+    let image = images.own;
     let wrong = |message: String| StartError::new("CreateContainerConfigError", message);
     security::verify_non_root(pod, spec, &image.user).map_err(wrong)?;
-    let mut data = std::collections::HashMap::new();
+    let mut data = HashMap::new();
     let names: Vec<_> = objects::of_environment(spec).collect();
     for (kind, name) in names {
         let found = match cx.objects.get(kind, pod.namespace(), &name).await {
@@ -176,7 +215,7 @@ async fn container_config(
     let hosts = write_hosts(cx, pod, sandbox.ips).map_err(|error| wrong(error.to_string()))?;
     let mounts = cx
         .volumes
-        .container_mounts(pod, spec, &variables, sandbox.mounted, &hosts)
+        .container_mounts(pod, spec, &variables, sandbox.mounted, images.volumes, &hosts)
         .map_err(|error| wrong(error.to_string()))?;
     let target = pod
         .ephemeral_containers()

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::plan::{self, Actions, Start};
 use super::start::{self, Sandbox, StartError};
 use super::worker::{Next, Verdict, Worker};
-use super::{PodExt, Role, kill};
+use super::{PodExt, Role, kill, resize};
 use crate::events;
 use crate::runtime::status::{PodRuntime, State};
 use crate::volumes::Mounted;
@@ -21,15 +21,21 @@ const MAX_RETRY: Duration = Duration::from_secs(10);
 impl Worker {
     /// One look. Whatever it changes makes it look again.
     pub(super) async fn sync(&mut self) -> Next {
-        let pod = self.mailbox.read().pod;
+        let pod = self.allocate(self.mailbox.read().pod);
         self.cx.objects.register(&pod);
-        let runtime = match self.read(&pod).await {
+        let mut runtime = match self.read(&pod).await {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::warn!(pod = pod.shown(), %error, "read pod from runtime");
                 return self.failed();
             }
         };
+        if self.resize(&pod, &runtime).await {
+            runtime = match self.read(&pod).await {
+                Ok(runtime) => runtime,
+                Err(_) => return self.failed(),
+            };
+        }
         self.reasons.retain(|name, _| {
             runtime.container(name).is_none_or(|container| container.state != State::Running)
         });
@@ -55,6 +61,60 @@ impl Worker {
         }
         let next = self.advance(&pod, &runtime).await;
         deadline.map_or(next, |deadline| next.sooner(Next::At(deadline)))
+    }
+
+    /// The pod with the resources that the node gives it: the newest ones if they fit, else those it had.
+    fn allocate(&mut self, pod: Arc<Pod>) -> Arc<Pod> {
+        let before = self.allocated.clone().filter(|before| !resize::same_resources(before, &pod));
+        let Some(before) = before else {
+            self.pending = None;
+            self.allocated = Some(pod.clone());
+            return pod;
+        };
+        let others: Vec<_> =
+            self.cx.pods.list().into_iter().filter(|other| other.uid() != pod.uid()).collect();
+        let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
+        let node = self.cx.node.read().clone();
+        self.pending = crate::admission::resize_refusal(&pod, &others, &node);
+        if self.pending.is_none() {
+            self.allocated = Some(pod.clone());
+            return pod;
+        }
+        Arc::new(resize::with_resources_of(&pod, &before))
+    }
+
+    /// Brings running containers to the pod's resources. True if anything was changed.
+    async fn resize(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime) -> bool {
+        let changes = resize::changes(pod, runtime, &self.cx.settings);
+        if changes.is_empty() {
+            return false;
+        }
+        // growing needs the pod's group first; shrinking is refused by the kernel until the containers shrank
+        let grown = self.cx.cgroups.ensure_pod(pod).is_ok();
+        for change in changes {
+            let Some(container) = runtime.containers.iter().find(|container| container.id == change.id)
+            else {
+                continue;
+            };
+            let result = if change.restart {
+                let message = format!("Container {} resize requires restart", change.name);
+                kill::container(&self.cx, pod, container, None, &message, None).await
+            } else {
+                let request = cri::v1::UpdateContainerResourcesRequest {
+                    container_id: change.id,
+                    linux: Some(change.resources),
+                    ..Default::default()
+                };
+                self.cx.runtime.update_container_resources(request).await.map(drop)
+            };
+            if let Err(error) = result {
+                tracing::warn!(pod = pod.shown(), container = change.name, %error, "resize container");
+            }
+        }
+        if !grown && let Err(error) = self.cx.cgroups.ensure_pod(pod) {
+            tracing::warn!(pod = pod.shown(), %error, "resize the pod's control group");
+        }
+        true
     }
 
     /// The pause after something failed; grows with each failure in a row.

@@ -68,6 +68,10 @@ pub struct Worker {
     pub(super) reasons: Reasons,
     pub(super) failures: u32,
     pub(super) verdict: Option<Verdict>,
+    /// The pod with the resources that it was given last.
+    pub(super) allocated: Option<Arc<Pod>>,
+    /// Why newer resources are not given.
+    pub(super) pending: Option<crate::admission::Rejection>,
     pub(super) told: Told,
     first_seen: Timestamp,
 }
@@ -94,6 +98,8 @@ impl Worker {
             reasons: Reasons::new(),
             failures: 0,
             verdict: None,
+            allocated: None,
+            pending: None,
             told: Told::default(),
             first_seen: Timestamp::now(),
         }
@@ -170,7 +176,13 @@ impl Worker {
             terminal,
             now: Timestamp::now(),
         };
-        generate(pod, &input)
+        let mut status = generate(pod, &input);
+        crate::status::conditions::set_resize_pending(
+            &mut status,
+            self.pending.as_ref(),
+            pod.metadata.generation,
+        );
+        status
     }
 
     /// Reports a status.

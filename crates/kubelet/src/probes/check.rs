@@ -1,13 +1,13 @@
-//! One check of a container: a command in it, an HTTP request, a TCP connection. Also what lifecycle hooks do.
+//! One check of a container: a command in it, an HTTP request, a TCP connection, a gRPC health check. Also what lifecycle hooks do.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
+    Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::http;
+use super::{grpc, http};
 
 /// Most bytes of output in a message.
 const OUTPUT_LIMIT: usize = 10 << 10;
@@ -21,6 +21,8 @@ pub enum Action {
     Http(HTTPGetAction),
     /// Connect.
     Tcp(TCPSocketAction),
+    /// Ask a gRPC server for its health.
+    Grpc(GRPCAction),
     /// Wait; of hooks only.
     Sleep(Duration),
     /// Something that is not built, or nothing.
@@ -37,8 +39,8 @@ impl Action {
             Self::Http(get.clone())
         } else if let Some(tcp) = &probe.tcp_socket {
             Self::Tcp(tcp.clone())
-        } else if probe.grpc.is_some() {
-            Self::Unsupported("grpc")
+        } else if let Some(grpc) = &probe.grpc {
+            Self::Grpc(grpc.clone())
         } else {
             Self::Unsupported("probe without a handler")
         }
@@ -102,6 +104,12 @@ pub async fn run(
                 Err(error) => Outcome::Failure(error),
             }
         }
+        Action::Grpc(action) => match u16::try_from(action.port) {
+            Ok(port) if !pod_ip.is_empty() => {
+                grpc::check(pod_ip, port, action.service.as_deref().unwrap_or_default(), timeout).await
+            }
+            _ => Outcome::Error("no address or port to probe".to_owned()),
+        },
         Action::Sleep(duration) => {
             tokio::time::sleep(*duration).await;
             Outcome::Success

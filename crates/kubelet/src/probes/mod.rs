@@ -1,9 +1,10 @@
 //! Startup, liveness and readiness probes: one task a probe and running container, results by container id.
 //!
 //! A task begins when its container is first seen running and ends with it. A result that changes wakes the
-//! pod's worker; nothing here stops or starts containers. gRPC probes are not built: they fail and say so.
+//! pod's worker; nothing here stops or starts containers.
 
 pub mod check;
+mod grpc;
 mod http;
 mod worker;
 

@@ -1,14 +1,24 @@
 //! The conditions that the kubelet owns.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::containers::seconds;
+use crate::admission::Rejection;
 use crate::pod::plan::sandbox_changed;
 use crate::pod::{PodExt, is_sidecar};
 use crate::runtime::status::PodRuntime;
 
 /// Conditions that only the kubelet writes.
-pub const OWNED: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    RESIZE_PENDING,
+    "PodResizeInProgress",
+];
 
 fn condition(kind: &str, status: bool, reason: &str, message: String) -> PodCondition {
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -142,6 +152,23 @@ pub fn ready_to_start(pod: &Pod, runtime: &PodRuntime) -> PodCondition {
         None => condition(KIND, true, "", String::new()),
         Some((_, why)) => condition(KIND, false, "PodSandboxNotReady", why.to_owned()),
     }
+}
+
+const RESIZE_PENDING: &str = "PodResizePending";
+
+/// `PodResizePending`: there while the node does not give the resources that are asked for.
+pub fn set_resize_pending(status: &mut PodStatus, why: Option<&Rejection>, generation: Option<i64>) {
+    let conditions = status.conditions.get_or_insert_default();
+    let before = conditions
+        .iter()
+        .position(|condition| condition.type_ == RESIZE_PENDING)
+        .map(|at| conditions.remove(at));
+    let Some(why) = why else { return };
+    let mut pending = condition(RESIZE_PENDING, true, &why.reason, why.message.clone());
+    pending.observed_generation = generation;
+    let since = before.and_then(|before| before.last_transition_time);
+    pending.last_transition_time = since.or_else(|| Some(Time(seconds(jiff::Timestamp::now()))));
+    conditions.push(pending);
 }
 
 /// `PodScheduled`

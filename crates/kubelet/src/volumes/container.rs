@@ -1,5 +1,6 @@
 //! The mounts of one container: its volumes, sub-paths, hosts file and termination log.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +16,8 @@ use crate::pod::PodExt;
 const HOSTS: &str = "/etc/hosts";
 
 impl Volumes {
-    /// Mounts for a container. `environment` is what `subPathExpr` may name; `hosts` is the pod's hosts file.
+    /// Mounts for a container. `environment` is what `subPathExpr` may name, `images` the ids of image volumes,
+    /// `hosts` the pod's hosts file.
     ///
     /// # Errors
     /// [`VolumeError::Mount`] with upstream's sentence.
@@ -25,10 +27,15 @@ impl Volumes {
         container: &Container,
         environment: &[(String, String)],
         mounted: &Mounted,
+        images: &HashMap<String, String>,
         hosts: &Path,
     ) -> Result<Vec<v1::Mount>, VolumeError> {
         let mut out = Vec::new();
         for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+            if let Some(image) = images.get(&mount.name) {
+                out.push(image_mount(mount, image, environment)?);
+                continue;
+            }
             out.push(self.volume_mount(pod, container, index, mount, environment, mounted)?);
         }
         if !out.iter().any(|mount| mount.container_path == HOSTS) {
@@ -105,6 +112,22 @@ impl Volumes {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
         Ok(path)
     }
+}
+
+/// An image volume: always read-only, mounted by the runtime.
+fn image_mount(
+    mount: &VolumeMount,
+    image: &str,
+    environment: &[(String, String)],
+) -> Result<v1::Mount, VolumeError> {
+    Ok(v1::Mount {
+        container_path: absolute(&mount.mount_path),
+        readonly: true,
+        image: Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() }),
+        image_sub_path: sub_path(mount, environment)?.unwrap_or_default(),
+        propagation: propagation(mount.mount_propagation.as_deref())?,
+        ..Default::default()
+    })
 }
 
 fn absolute(path: &str) -> String {

@@ -1,6 +1,6 @@
 //! Volumes of pods: prepared on the node before containers start, kept up while they run, taken down after.
 //!
-//! Built: emptyDir, hostPath, configMap, secret, downwardAPI, projected. A volume of any other kind is an error
+//! Built: emptyDir, hostPath, configMap, secret, downwardAPI, projected, image. A volume of any other kind is an error
 //! that names it; storage systems come with CSI.
 
 pub mod atomic;
@@ -51,6 +51,8 @@ pub enum VolumeError {
 pub struct Mounted {
     /// Where each volume lies on the node.
     pub paths: HashMap<String, PathBuf>,
+    /// Image volumes: the reference and the pull policy. The runtime mounts them.
+    pub images: HashMap<String, (String, Option<String>)>,
     /// When a token is to be renewed.
     pub renew: Option<Timestamp>,
 }
