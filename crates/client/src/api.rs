@@ -59,7 +59,10 @@ pub enum Patch {
     Merge,
     Strategic,
     /// Server-side apply by a field manager.
-    Apply { manager: String, force: bool },
+    Apply {
+        manager: String,
+        force: bool,
+    },
 }
 
 impl Patch {
@@ -131,7 +134,13 @@ impl Api {
     }
 
     /// Sends a request and gives its answer as it begins, if it is a success.
-    pub async fn open(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Vec<u8>)>) -> Result<Response<Body>> {
+    pub async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Response<Body>> {
         let mut request = Request::builder()
             .method(method.clone())
             .uri(path)
@@ -152,54 +161,103 @@ impl Api {
     }
 
     /// The whole answer's bytes.
-    pub async fn bytes(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Vec<u8>)>) -> Result<Bytes> {
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Bytes> {
         let answer = self.open(method.clone(), path, accept, body).await?;
         let collected = answer.into_body().collect().await.map_err(|e| transport(&method, path, e))?;
         Ok(collected.to_bytes())
     }
 
     /// Any JSON request; `body` is serialised, the answer read as `T`.
-    pub async fn request<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<T> {
+    pub async fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<T> {
         let bytes = self.bytes(method, path, "application/json", body).await?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
+        serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
     }
 
-    pub async fn get<T: DeserializeOwned>(&self, resource: &Resource, namespace: &str, name: &str) -> Result<T> {
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<T> {
         self.request(Method::GET, &resource.path(namespace, name, ""), None).await
     }
 
     /// Metadata only, of an object of any kind.
-    pub async fn get_metadata<T: DeserializeOwned>(&self, resource: &Resource, namespace: &str, name: &str) -> Result<T> {
+    pub async fn get_metadata<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<T> {
         let path = resource.path(namespace, name, "");
         let bytes = self.bytes(Method::GET, &path, PARTIAL_OBJECT, None).await?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
+        serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
     }
 
     /// `query` is what follows `?`, already encoded, or empty.
-    pub async fn list<T: DeserializeOwned>(&self, resource: &Resource, namespace: &str, query: &str) -> Result<List<T>> {
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        query: &str,
+    ) -> Result<List<T>> {
         self.request(Method::GET, &with_query(resource.path(namespace, "", ""), query), None).await
     }
 
-    pub async fn create<T: DeserializeOwned>(&self, resource: &Resource, namespace: &str, object: &impl Serialize) -> Result<T> {
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &impl Serialize,
+    ) -> Result<T> {
         self.request(Method::POST, &resource.path(namespace, "", ""), Some(json(object)?)).await
     }
 
     /// Creates through a subresource, such as `token`, `binding` or `eviction`.
     pub async fn create_subresource<T: DeserializeOwned>(
-        &self, resource: &Resource, namespace: &str, name: &str, subresource: &str, object: &impl Serialize,
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        object: &impl Serialize,
     ) -> Result<T> {
         self.request(Method::POST, &resource.path(namespace, name, subresource), Some(json(object)?)).await
     }
 
     /// Replaces an object, or with `subresource` that part of it.
     pub async fn update<T: DeserializeOwned>(
-        &self, resource: &Resource, namespace: &str, name: &str, subresource: &str, object: &impl Serialize,
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        object: &impl Serialize,
     ) -> Result<T> {
         self.request(Method::PUT, &resource.path(namespace, name, subresource), Some(json(object)?)).await
     }
 
     pub async fn patch<T: DeserializeOwned>(
-        &self, resource: &Resource, namespace: &str, name: &str, subresource: &str, patch: &Patch, body: &impl Serialize,
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        patch: &Patch,
+        body: &impl Serialize,
     ) -> Result<T> {
         let query = match patch {
             Patch::Apply { manager, force } => format!("fieldManager={}&force={force}", encode(manager)),
@@ -209,25 +267,40 @@ impl Api {
         self.request(Method::PATCH, &path, Some((patch.media_type(), json(body)?.1))).await
     }
 
-    pub async fn delete(&self, resource: &Resource, namespace: &str, name: &str, options: &DeleteOptions) -> Result<()> {
+    pub async fn delete(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<()> {
         let path = resource.path(namespace, name, "");
         self.request::<IgnoredAny>(Method::DELETE, &path, Some(json(options)?)).await.map(drop)
     }
 
     /// Deletes every object of a resource in a namespace; `query` may select.
-    pub async fn delete_collection(&self, resource: &Resource, namespace: &str, query: &str, options: &DeleteOptions) -> Result<()> {
+    pub async fn delete_collection(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        query: &str,
+        options: &DeleteOptions,
+    ) -> Result<()> {
         let path = with_query(resource.path(namespace, "", ""), query);
         self.request::<IgnoredAny>(Method::DELETE, &path, Some(json(options)?)).await.map(drop)
     }
 }
 
 /// The Accept of one object's metadata, also in a watch.
-pub const PARTIAL_OBJECT: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+pub const PARTIAL_OBJECT: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// The Accept of a list of metadata.
-pub const PARTIAL_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+pub const PARTIAL_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 fn json(body: &impl Serialize) -> Result<(&'static str, Vec<u8>)> {
-    let bytes = serde_json::to_vec(body).map_err(|source| Error::Json { what: "the object to send".into(), source })?;
+    let bytes = serde_json::to_vec(body)
+        .map_err(|source| Error::Json { what: "the object to send".into(), source })?;
     Ok(("application/json", bytes))
 }
 
@@ -276,7 +349,13 @@ pub(crate) fn parse_status(code: u16, body: &[u8]) -> Status {
     }
     impl Default for Wire {
         fn default() -> Self {
-            Self { kind: String::new(), message: String::new(), reason: String::new(), details: None, code: 0 }
+            Self {
+                kind: String::new(),
+                message: String::new(),
+                reason: String::new(),
+                details: None,
+                code: 0,
+            }
         }
     }
     match serde_json::from_slice::<Wire>(body) {

@@ -83,7 +83,8 @@ pub async fn discover(api: &Api) -> Result<Discovery> {
     let mut found = Discovery::default();
     for path in ["/api", "/apis"] {
         let bytes = api.bytes(Method::GET, path, ACCEPT, None).await?;
-        let groups: Groups = serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: format!("the answer of {path}"), source })?;
+        let groups: Groups = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })?;
         for group in groups.items {
             found.add(group);
         }
@@ -97,7 +98,11 @@ impl Discovery {
         let mut seen: Vec<String> = Vec::new();
         for version in group.versions {
             if version.freshness == "Stale" {
-                self.stale.push(if name.is_empty() { version.version.clone() } else { format!("{name}/{}", version.version) });
+                self.stale.push(if name.is_empty() {
+                    version.version.clone()
+                } else {
+                    format!("{name}/{}", version.version)
+                });
             }
             for entry in version.resources {
                 if seen.contains(&entry.resource) {
@@ -132,7 +137,11 @@ mod tests {
         .unwrap();
         let mut found = Discovery::default();
         found.add(group);
-        let names: Vec<_> = found.resources.iter().map(|d| (d.resource.api_version(), &*d.resource.plural, d.resource.namespaced)).collect();
+        let names: Vec<_> = found
+            .resources
+            .iter()
+            .map(|d| (d.resource.api_version(), &*d.resource.plural, d.resource.namespaced))
+            .collect();
         assert_eq!(names, [("g/v2".into(), "as", true), ("g/v1".into(), "bs", false)]);
         assert_eq!(found.stale, ["g/v1"]);
         assert!(found.resources[0].has("list"));

@@ -62,9 +62,9 @@ impl Error {
 
     /// A 403 because the namespace is being deleted (`details.causes[].reason` NamespaceTerminating).
     pub fn is_namespace_terminating(&self) -> bool {
-        self.status().and_then(|s| s.details.as_ref()).is_some_and(|details| {
-            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-        })
+        self.status()
+            .and_then(|s| s.details.as_ref())
+            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
     }
 
     /// A timeout after which the server may still have done what it was asked for.

@@ -92,7 +92,12 @@ impl Recorder {
     /// `component` and `host` are the source that Events name; `host` may be empty.
     pub fn new(api: Api, component: &str, host: &str) -> Self {
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        let writer = Writer { api, component: component.into(), host: host.into(), correlator: correlator::Correlator::default() };
+        let writer = Writer {
+            api,
+            component: component.into(),
+            host: host.into(),
+            correlator: correlator::Correlator::default(),
+        };
         tokio::spawn(writer.run(receiver));
         Self { sender }
     }
@@ -103,8 +108,13 @@ impl Recorder {
     }
 
     pub fn event(&self, object: &ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
-        let occurrence =
-            Occurrence { object: object.clone(), kind, reason: reason.into(), message: message.into(), time: Time::now() };
+        let occurrence = Occurrence {
+            object: object.clone(),
+            kind,
+            reason: reason.into(),
+            message: message.into(),
+            time: Time::now(),
+        };
         let _ = self.sender.try_send(occurrence);
     }
 
@@ -138,7 +148,8 @@ impl Writer {
         let namespace = namespace_of(&occurrence.object);
         if let Some((name, count)) = &found.known {
             let patch = json!({"count": count, "lastTimestamp": occurrence.time, "message": found.message});
-            let patched: Result<Value> = self.api.patch(&EVENTS, namespace, name, "", &Patch::Strategic, &patch).await;
+            let patched: Result<Value> =
+                self.api.patch(&EVENTS, namespace, name, "", &Patch::Strategic, &patch).await;
             match patched {
                 Err(e) if e.is_not_found() => {}
                 other => return other.map(drop),

@@ -28,7 +28,10 @@ use crate::watch::{Frame, Frames, WatchError};
 #[derive(Debug)]
 pub enum Event<V> {
     Added(Arc<V>),
-    Modified { old: Arc<V>, new: Arc<V> },
+    Modified {
+        old: Arc<V>,
+        new: Arc<V>,
+    },
     /// The last known state, or the final one where the watch told it.
     Deleted(Arc<V>),
 }
@@ -95,7 +98,11 @@ impl<V: View> Informer<V> {
 
     /// Adds a secondary index; see [`Store::by_index`].
     #[must_use]
-    pub fn with_index(self, name: &'static str, keys_of: impl Fn(&V) -> Vec<String> + Send + Sync + 'static) -> Self {
+    pub fn with_index(
+        self,
+        name: &'static str,
+        keys_of: impl Fn(&V) -> Vec<String> + Send + Sync + 'static,
+    ) -> Self {
         self.inner.store.add_index(name, Box::new(keys_of) as IndexFn<V>);
         self
     }
@@ -159,12 +166,15 @@ impl<V: View> Inner<V> {
         // The lock is held from the change of the store to its handlers, so that a handler which is added
         // meanwhile hears of each object exactly once.
         let handlers = self.handlers.read();
-        let event = match self.store.insert(new.clone()) {
-            Some(old) => Event::Modified { old, new },
-            None => Event::Added(new),
+        let events = match self.store.insert(new.clone()) {
+            Some(old) if old.uid() != new.uid() => [Some(Event::Deleted(old)), Some(Event::Added(new))],
+            Some(old) => [Some(Event::Modified { old, new }), None],
+            None => [Some(Event::Added(new)), None],
         };
-        for handler in &*handlers {
-            handler(&event);
+        for event in events.iter().flatten() {
+            for handler in &*handlers {
+                handler(event);
+            }
         }
     }
 
@@ -186,11 +196,6 @@ impl<V: View> Inner<V> {
             listed.insert(object.key());
             match self.store.get(object.namespace(), object.name()) {
                 Some(old) if old.resource_version() == object.resource_version() => {}
-                Some(old) if old.uid() != object.uid() => {
-                    self.store.remove(&object.key());
-                    self.tell(&Event::Deleted(old));
-                    self.upsert(object);
-                }
                 _ => self.upsert(object),
             }
         }
@@ -214,7 +219,9 @@ impl<V: View> Inner<V> {
     /// The path with selectors and `more` parameters.
     fn path(&self, more: &str) -> String {
         let mut query = String::from(more);
-        for (name, value) in [("labelSelector", &self.options.label_selector), ("fieldSelector", &self.options.field_selector)] {
+        for (name, value) in
+            [("labelSelector", &self.options.label_selector), ("fieldSelector", &self.options.field_selector)]
+        {
             if !value.is_empty() {
                 let separator = if query.is_empty() { "" } else { "&" };
                 query.push_str(&format!("{separator}{name}={}", encode(value)));
@@ -305,7 +312,8 @@ impl<V: View> Reflector<V> {
 
     /// Streams the list, then goes on in the same watch.
     async fn watch_list(&mut self) -> Result<(), ReflectError> {
-        let query = "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        let query =
+            "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
         let mut frames = self.open(query).await?;
         let mut objects: HashMap<ObjectKey, V> = HashMap::new();
         loop {
@@ -324,7 +332,8 @@ impl<V: View> Reflector<V> {
     }
 
     async fn watch(&mut self, version: &str) -> Result<(), ReflectError> {
-        let frames = self.open(&format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}")).await?;
+        let frames =
+            self.open(&format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}")).await?;
         self.follow(frames).await
     }
 

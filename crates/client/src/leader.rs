@@ -1,6 +1,9 @@
 //! Leader election by a Lease (coordination.k8s.io/v1): one of several instances holds it and renews it; another
 //! takes it once it was not renewed for its duration, counted on the observer's own clock.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use component_base::flags::GoDuration;
@@ -82,13 +85,17 @@ impl LeaderElection {
     }
 
     /// Waits for the lease, then runs `lead` with a token that is cancelled when the lease is lost or `shutdown`
-    /// comes. Returns when `lead` has; a lease that is still held is released. `Ok(false)`: the lease was lost.
+    /// comes. Returns when `lead` has; a lease that is still held is released. False: the lease was lost.
     pub async fn run<F, R>(&self, api: &Api, shutdown: CancellationToken, lead: F) -> bool
     where
         F: FnOnce(CancellationToken) -> R,
         R: Future<Output = ()>,
     {
-        let gauge = metrics::gauge("leader_election_master_status", "1 while this process leads", &[("name", &self.name)]);
+        let gauge = metrics::gauge(
+            "leader_election_master_status",
+            "1 while this process leads",
+            &[("name", &self.name)],
+        );
         let mut elector = Elector { election: self, api, observed: None };
         tokio::select! {
             () = shutdown.cancelled() => return true,
@@ -194,7 +201,8 @@ impl Elector<'_> {
         let spec = &mut lease.spec;
         if spec.holder_identity.as_deref() != Some(&election.identity) {
             spec.acquire_time = Some(now);
-            spec.lease_transitions = Some(if present.is_some() { spec.lease_transitions.unwrap_or(0) + 1 } else { 0 });
+            spec.lease_transitions =
+                Some(if present.is_some() { spec.lease_transitions.unwrap_or(0) + 1 } else { 0 });
             spec.holder_identity = Some(election.identity.clone());
         }
         spec.renew_time = Some(now);
@@ -211,7 +219,8 @@ impl Elector<'_> {
 
     async fn put(&mut self, lease: Lease) -> Result<()> {
         let election = self.election;
-        let written = self.api.update(&LEASES, &election.namespace, &election.name, "", &body(&lease)?).await?;
+        let written =
+            self.api.update(&LEASES, &election.namespace, &election.name, "", &body(&lease)?).await?;
         self.observed = Some((written, Instant::now()));
         Ok(())
     }
@@ -235,6 +244,9 @@ impl Elector<'_> {
 }
 
 fn body(lease: &Lease) -> Result<Value> {
-    let spec = serde_json::to_value(&lease.spec).map_err(|source| Error::Json { what: "a lease".into(), source })?;
-    Ok(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": lease.metadata, "spec": spec}))
+    let spec =
+        serde_json::to_value(&lease.spec).map_err(|source| Error::Json { what: "a lease".into(), source })?;
+    Ok(
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": lease.metadata, "spec": spec}),
+    )
 }

@@ -123,7 +123,11 @@ impl Resource {
 
     /// `v1`, or `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The path of the collection (`name` empty), an object, or its subresource. An empty namespace on a
@@ -156,7 +160,18 @@ impl Resource {
 fn push_escaped(path: &mut String, part: &str) {
     for byte in part.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' | b'$' | b'+' | b'=' => {
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b':'
+            | b'@'
+            | b'$'
+            | b'+'
+            | b'=' => {
                 path.push(byte.into());
             }
             b'/' => path.push('/'),
@@ -213,7 +228,10 @@ mod tests {
         assert_eq!(PODS.path("a", "b", "status"), "/api/v1/namespaces/a/pods/b/status");
         assert_eq!(DEPLOYMENTS.path("a", "", ""), "/apis/apps/v1/namespaces/a/deployments");
         assert_eq!(NODES.path("", "n1", ""), "/api/v1/nodes/n1");
-        assert_eq!(CLUSTER_ROLES.path("", "system:a b", ""), "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:a%20b");
+        assert_eq!(
+            CLUSTER_ROLES.path("", "system:a b", ""),
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:a%20b"
+        );
     }
 
     #[test]

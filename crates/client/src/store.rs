@@ -43,8 +43,10 @@ impl<V: View> Default for Store<V> {
 impl<V: View> Store<V> {
     /// An empty store with these indexes. Informers make their own; tests fill one with [`Store::insert`].
     pub fn new(indexes: Vec<(&'static str, IndexFn<V>)>) -> Self {
-        let indexes =
-            indexes.into_iter().map(|(name, keys_of)| Index { name, keys_of, entries: HashMap::new() }).collect();
+        let indexes = indexes
+            .into_iter()
+            .map(|(name, keys_of)| Index { name, keys_of, entries: HashMap::new() })
+            .collect();
         Self { inner: Arc::new(RwLock::new(Inner { objects: HashMap::new(), indexes })) }
     }
 
@@ -151,14 +153,24 @@ mod tests {
 
     fn object(name: &str, app: &str) -> Arc<Partial> {
         let labels = [("app", app)].into_iter().collect();
-        Arc::new(Partial { metadata: ObjectMeta { name: name.into(), namespace: "ns".into(), labels, ..ObjectMeta::default() } })
+        Arc::new(Partial {
+            metadata: ObjectMeta {
+                name: name.into(),
+                namespace: "ns".into(),
+                labels,
+                ..ObjectMeta::default()
+            },
+        })
     }
 
     #[test]
     fn indexes_follow_changes() {
         let store = Store::<Partial>::default();
         store.insert(object("a", "x"));
-        store.add_index("app", Box::new(|v: &Partial| v.metadata.labels.get("app").map(str::to_owned).into_iter().collect()));
+        store.add_index(
+            "app",
+            Box::new(|v: &Partial| v.metadata.labels.get("app").map(str::to_owned).into_iter().collect()),
+        );
         store.insert(object("b", "x"));
         assert_eq!(store.count_by_index("app", "x"), 2);
         assert!(store.insert(object("b", "y")).is_some());

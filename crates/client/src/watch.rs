@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn bookmarks_and_errors() {
         let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
-        let Frame::Bookmark { resource_version, initial_events_end } = decode::<Partial>(line).unwrap() else { panic!() };
+        let Frame::Bookmark { resource_version, initial_events_end } = decode::<Partial>(line).unwrap()
+        else {
+            panic!()
+        };
         assert_eq!((&*resource_version, initial_events_end), ("7", true));
         let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
         let Frame::Error(status) = decode::<Partial>(line).unwrap() else { panic!() };

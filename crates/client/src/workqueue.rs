@@ -70,7 +70,12 @@ impl<K: Clone + Eq + Hash + Send + 'static> WorkQueue<K> {
             refilled: Instant::now(),
             shutting_down: false,
         };
-        let inner = Inner { state: Mutex::new(state), ready: Notify::new(), drained: Notify::new(), metrics: Metrics::new(name) };
+        let inner = Inner {
+            state: Mutex::new(state),
+            ready: Notify::new(),
+            drained: Notify::new(),
+            metrics: Metrics::new(name),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -269,8 +274,18 @@ impl Metrics {
             adds: metrics::counter("workqueue_adds_total", "Adds handled by the queue", &label),
             retries: metrics::counter("workqueue_retries_total", "Retries handled by the queue", &label),
             depth: metrics::gauge("workqueue_depth", "Keys that wait in the queue", &label),
-            queue_seconds: metrics::histogram("workqueue_queue_duration_seconds", "Seconds that a key waits before it is processed", &label, &buckets),
-            work_seconds: metrics::histogram("workqueue_work_duration_seconds", "Seconds that processing a key takes", &label, &buckets),
+            queue_seconds: metrics::histogram(
+                "workqueue_queue_duration_seconds",
+                "Seconds that a key waits before it is processed",
+                &label,
+                &buckets,
+            ),
+            work_seconds: metrics::histogram(
+                "workqueue_work_duration_seconds",
+                "Seconds that processing a key takes",
+                &label,
+                &buckets,
+            ),
         }
     }
 }

@@ -21,12 +21,18 @@ pub enum ConfigError {
 /// Reads `path` into `T`, which should `deny_unknown_fields` and not name `apiVersion` and `kind`. Any of
 /// `api_versions` is taken; `T` gets the fields of the newest.
 pub fn load<T: DeserializeOwned>(path: &Path, api_versions: &[&str], kind: &str) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
     parse(path, &text, api_versions, kind)
 }
 
 /// [`load`] on the content of a file; `path` is for messages.
-pub fn parse<T: DeserializeOwned>(path: &Path, text: &str, api_versions: &[&str], kind: &str) -> Result<T, ConfigError> {
+pub fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    api_versions: &[&str],
+    kind: &str,
+) -> Result<T, ConfigError> {
     let mut value: Value = serde_saphyr::from_str(text)
         .map_err(|e| ConfigError::Syntax { path: path.into(), message: e.to_string() })?;
     let found = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -39,7 +45,8 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str, api_versions: &[&str]
         map.remove("apiVersion");
         map.remove("kind");
     }
-    serde_json::from_value(value).map_err(|e| ConfigError::Field { path: path.into(), message: e.to_string() })
+    serde_json::from_value(value)
+        .map_err(|e| ConfigError::Field { path: path.into(), message: e.to_string() })
 }
 
 #[cfg(test)]

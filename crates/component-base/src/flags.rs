@@ -211,7 +211,11 @@ impl FromStr for Pairs {
     fn from_str(text: &str) -> Result<Self, String> {
         let pairs = text.split(',').filter(|p| !p.is_empty());
         pairs
-            .map(|p| p.split_once('=').map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).ok_or_else(|| format!("{p} must be formatted as key=value")))
+            .map(|p| {
+                p.split_once('=')
+                    .map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()))
+                    .ok_or_else(|| format!("{p} must be formatted as key=value"))
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -263,9 +267,14 @@ mod tests {
 
     #[test]
     fn go_durations() {
-        for (text, shown) in
-            [("1h", "1h0m0s"), ("1h2m3.5s", "1h2m3.5s"), ("90s", "1m30s"), ("1500us", "1.5ms"), ("0", "0s"), ("2ns", "2ns")]
-        {
+        for (text, shown) in [
+            ("1h", "1h0m0s"),
+            ("1h2m3.5s", "1h2m3.5s"),
+            ("90s", "1m30s"),
+            ("1500us", "1.5ms"),
+            ("0", "0s"),
+            ("2ns", "2ns"),
+        ] {
             assert_eq!(text.parse::<GoDuration>().unwrap().to_string(), shown);
         }
         for text in ["", "5", "s", "1x", "-1s"] {
@@ -284,20 +293,36 @@ mod tests {
     }
 
     fn parse_test(args: &[&str]) -> Result<Parsed<Test>, FlagError> {
-        const UNBUILT: &[UnbuiltFlag] =
-            &[UnbuiltFlag::warn("profiling-path"), UnbuiltFlag::warn_bool("profiling"), UnbuiltFlag::refuse("audit-policy-file")];
+        const UNBUILT: &[UnbuiltFlag] = &[
+            UnbuiltFlag::warn("profiling-path"),
+            UnbuiltFlag::warn_bool("profiling"),
+            UnbuiltFlag::refuse("audit-policy-file"),
+        ];
         parse(["test"].iter().chain(args).map(OsString::from), UNBUILT)
     }
 
     #[test]
     fn flags_as_pflag_reads_them() {
-        let parsed = parse_test(&["--leader_elect=false", "--v=1", "--v", "4", "--controllers=*,-a", "--profiling", "--profiling-path", "x"]).unwrap();
+        let parsed = parse_test(&[
+            "--leader_elect=false",
+            "--v=1",
+            "--v",
+            "4",
+            "--controllers=*,-a",
+            "--profiling",
+            "--profiling-path",
+            "x",
+        ])
+        .unwrap();
         assert!(!parsed.options.leader_elect);
         assert_eq!(parsed.options.logging.v, 4);
         assert_eq!(parsed.options.controllers, ["*", "-a"]);
         assert_eq!(parsed.ignored, ["profiling", "profiling-path"]);
         assert!(parse_test(&["--leader-elect"]).unwrap().options.leader_elect);
         assert!(matches!(parse_test(&["--nonsense"]), Err(FlagError::Parse(_))));
-        assert!(matches!(parse_test(&["--audit-policy-file=x"]), Err(FlagError::NotBuilt("audit-policy-file"))));
+        assert!(matches!(
+            parse_test(&["--audit-policy-file=x"]),
+            Err(FlagError::NotBuilt("audit-policy-file"))
+        ));
     }
 }

@@ -45,13 +45,20 @@ impl Health {
         self.push(name, check, false, true);
     }
 
-    fn push(&self, name: &str, check: impl Fn() -> CheckResult + Send + Sync + 'static, live: bool, ready: bool) {
+    fn push(
+        &self,
+        name: &str,
+        check: impl Fn() -> CheckResult + Send + Sync + 'static,
+        live: bool,
+        ready: bool,
+    ) {
         self.checks.write().push(Named { name: name.into(), check: Arc::new(check), live, ready });
     }
 
     /// The answer for a path, or None if it is not one of health.
     pub fn answer(&self, path: &str, query: &str) -> Option<Response<Full<Bytes>>> {
-        let (endpoint, one) = path.strip_prefix('/')?.split_once('/').unwrap_or((path.strip_prefix('/')?, ""));
+        let (endpoint, one) =
+            path.strip_prefix('/')?.split_once('/').unwrap_or((path.strip_prefix('/')?, ""));
         let wanted: fn(&Named) -> bool = match endpoint {
             "healthz" | "livez" => |c| c.live,
             "readyz" => |c| c.ready,
@@ -64,7 +71,9 @@ impl Health {
         let check = checks.iter().find(|c| c.name == one);
         Some(match check.map(|c| (c.check)()) {
             Some(Ok(())) => text(StatusCode::OK, "ok".into()),
-            Some(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),
+            Some(Err(why)) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
+            }
             None => text(StatusCode::NOT_FOUND, "404 page not found\n".into()),
         })
     }
@@ -125,7 +134,10 @@ mod tests {
         assert_eq!(ask(&health, "/healthz", "").await, (200, "ok".into()));
         assert_eq!(ask(&health, "/livez", "verbose").await, (200, "[+]ping ok\nlivez check passed\n".into()));
         let (status, body) = ask(&health, "/readyz", "").await;
-        assert_eq!((status, &*body), (500, "[+]ping ok\n[-]informers failed: reason withheld\nreadyz check failed\n"));
+        assert_eq!(
+            (status, &*body),
+            (500, "[+]ping ok\n[-]informers failed: reason withheld\nreadyz check failed\n")
+        );
         assert_eq!(ask(&health, "/readyz", "exclude=informers").await.0, 200);
         assert_eq!(ask(&health, "/readyz/ping", "").await, (200, "ok".into()));
         assert!(health.answer("/metrics", "").is_none());

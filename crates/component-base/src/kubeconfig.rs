@@ -80,7 +80,8 @@ pub fn client(config: Config) -> Result<Client, ClientError> {
     let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     let builder = match &config.tls_server_name {
         Some(name) => {
-            let name = ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName(name.clone()))?;
+            let name =
+                ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName(name.clone()))?;
             builder.with_server_name_resolver(FixedServerNameResolver::new(name))
         }
         None => builder,

@@ -122,7 +122,9 @@ struct Family {
 
 impl Family {
     fn with(&self, values: &[&str]) -> Series {
-        if let Some(found) = self.series.read().get(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>()) {
+        if let Some(found) =
+            self.series.read().get(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>())
+        {
             return found.clone();
         }
         let make = || match self.kind {

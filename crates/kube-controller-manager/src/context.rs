@@ -53,7 +53,10 @@ impl Context {
 }
 
 /// Hands every change of an informer to `react`, with the old state where there is one.
-pub fn on_change<V: View>(informer: &Informer<V>, react: impl Fn(Option<&Arc<V>>, &Arc<V>, bool) + Send + Sync + 'static) {
+pub fn on_change<V: View>(
+    informer: &Informer<V>,
+    react: impl Fn(Option<&Arc<V>>, &Arc<V>, bool) + Send + Sync + 'static,
+) {
     informer.add_handler(move |event| match event {
         Event::Added(new) => react(None, new, false),
         Event::Modified { old, new } => react(Some(old), new, false),

@@ -66,10 +66,11 @@ impl Claimer<'_> {
     /// Whether the controller is still the one that was read, and not being deleted: asked of the server once
     /// before the first adoption.
     pub async fn can_adopt(&self) -> Result<bool, Error> {
-        let fresh: OnlyMeta = match self.api.get(self.owner_kind, &self.owner.namespace, &self.owner.name).await {
-            Err(e) if e.is_not_found() => return Ok(false),
-            other => other?,
-        };
+        let fresh: OnlyMeta =
+            match self.api.get(self.owner_kind, &self.owner.namespace, &self.owner.name).await {
+                Err(e) if e.is_not_found() => return Ok(false),
+                other => other?,
+            };
         Ok(fresh.metadata.uid == self.owner.uid && !fresh.metadata.is_being_deleted())
     }
 
@@ -90,7 +91,10 @@ impl Claimer<'_> {
 
     async fn patch(&self, object: &ObjectMeta, patch: Value) -> Result<(), Error> {
         let (namespace, name) = (&object.namespace, &object.name);
-        self.api.patch::<IgnoredAny>(self.kind, namespace, name, "", &Patch::Strategic, &patch).await.map(drop)
+        self.api
+            .patch::<IgnoredAny>(self.kind, namespace, name, "", &Patch::Strategic, &patch)
+            .await
+            .map(drop)
     }
 
     /// Claims each of `objects`: those that are managed afterwards.
@@ -162,7 +166,12 @@ impl PodControl<'_> {
     }
 
     /// One pod; `spec` and `labels` in place of the template's.
-    pub async fn create(&self, template: &PodTemplate, labels: &StringMap, spec: &RawSpec) -> Result<(), Error> {
+    pub async fn create(
+        &self,
+        template: &PodTemplate,
+        labels: &StringMap,
+        spec: &RawSpec,
+    ) -> Result<(), Error> {
         // Generated names are cut by the server; the dash stays.
         let pod = NewPod {
             api_version: "v1",
@@ -179,7 +188,11 @@ impl PodControl<'_> {
         };
         match self.api.create::<OnlyMeta>(&resource::PODS, &self.owner.namespace, &pod).await {
             Ok(made) => {
-                self.recorder.normal(&self.reference(), "SuccessfulCreate", format!("Created pod: {}", made.metadata.name));
+                self.recorder.normal(
+                    &self.reference(),
+                    "SuccessfulCreate",
+                    format!("Created pod: {}", made.metadata.name),
+                );
                 Ok(())
             }
             Err(e) => {
@@ -195,7 +208,11 @@ impl PodControl<'_> {
     pub async fn delete(&self, pod: &ObjectMeta) -> Result<(), Error> {
         match self.api.delete(&resource::PODS, &pod.namespace, &pod.name, &DeleteOptions::default()).await {
             Ok(()) => {
-                self.recorder.normal(&self.reference(), "SuccessfulDelete", format!("Deleted pod: {}", pod.name));
+                self.recorder.normal(
+                    &self.reference(),
+                    "SuccessfulDelete",
+                    format!("Deleted pod: {}", pod.name),
+                );
                 Ok(())
             }
             Err(e) => {
@@ -236,7 +253,8 @@ mod tests {
     use apimachinery::Status;
 
     fn meta(owner: &str, deleting: bool) -> ObjectMeta {
-        let reference = OwnerReference { uid: owner.into(), controller: Some(true), ..OwnerReference::default() };
+        let reference =
+            OwnerReference { uid: owner.into(), controller: Some(true), ..OwnerReference::default() };
         ObjectMeta {
             uid: "own".into(),
             owner_references: if owner.is_empty() { vec![] } else { vec![reference] },

@@ -28,7 +28,12 @@ struct TokenStatus {
 
 /// A client that acts as the service account `name`, over `bare` (which brings no credentials of its own). The
 /// account is made if it is not there. The token is renewed until `shutdown`.
-pub async fn service_account(manager: &Api, bare: &kube::Client, name: &str, shutdown: &CancellationToken) -> Api {
+pub async fn service_account(
+    manager: &Api,
+    bare: &kube::Client,
+    name: &str,
+    shutdown: &CancellationToken,
+) -> Api {
     let bearer: Bearer = Arc::new(ArcSwapOption::empty());
     renew_until_done(manager, name, &bearer, shutdown).await;
     let (own, account, cell, stop) = (manager.clone(), name.to_owned(), bearer.clone(), shutdown.clone());
@@ -43,8 +48,14 @@ pub async fn service_account(manager: &Api, bare: &kube::Client, name: &str, shu
             renew_until_done(&own, &account, &cell, &stop).await;
         }
     });
-    Api::new(bare.clone(), &format!("kube-controller-manager/{} system:serviceaccount:{NAMESPACE}:{name}", env!("CARGO_PKG_VERSION")))
-        .with_bearer(bearer)
+    Api::new(
+        bare.clone(),
+        &format!(
+            "kube-controller-manager/{} system:serviceaccount:{NAMESPACE}:{name}",
+            env!("CARGO_PKG_VERSION")
+        ),
+    )
+    .with_bearer(bearer)
 }
 
 async fn renew_until_done(manager: &Api, name: &str, bearer: &Bearer, shutdown: &CancellationToken) {
@@ -73,7 +84,8 @@ async fn renew(manager: &Api, name: &str, bearer: &Bearer) -> Result<(), Error> 
         }
         other => other?,
     };
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", answer.status.token)).map_err(|e| Error::Request(e.into()))?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", answer.status.token))
+        .map_err(|e| Error::Request(e.into()))?;
     value.set_sensitive(true);
     bearer.store(Some(Arc::new(value)));
     Ok(())

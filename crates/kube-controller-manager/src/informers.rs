@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificates::plan::Csr;
 use crate::views::{
-    ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease, Namespace, Node, Pod,
-    ReplicaSet, Service, ServiceAccount,
+    ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease,
+    Namespace, Node, Pod, ReplicaSet, Service, ServiceAccount,
 };
 
 /// Index of namespaced objects by namespace.
@@ -88,7 +88,11 @@ impl Informers {
         Informer::new(self.api.clone(), resource, options)
     }
 
-    fn begin<V: View>(&self, cell: &OnceLock<Informer<V>>, make: impl FnOnce() -> Informer<V>) -> Informer<V> {
+    fn begin<V: View>(
+        &self,
+        cell: &OnceLock<Informer<V>>,
+        make: impl FnOnce() -> Informer<V>,
+    ) -> Informer<V> {
         let begun = || {
             let informer = make();
             informer.start(self.shutdown.clone());
@@ -128,13 +132,15 @@ impl Informers {
 
     pub fn deployments(&self) -> Informer<Deployment> {
         self.begin(&self.deployments, || {
-            self.all::<Deployment>(resource::DEPLOYMENTS).with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+            self.all::<Deployment>(resource::DEPLOYMENTS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
         })
     }
 
     pub fn daemon_sets(&self) -> Informer<DaemonSet> {
         self.begin(&self.daemon_sets, || {
-            self.all::<DaemonSet>(resource::DAEMON_SETS).with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+            self.all::<DaemonSet>(resource::DAEMON_SETS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
         })
     }
 

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
-use crate::{bootstrap, certificates, clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace, nodeipam,
-    nodelifecycle, podgc, replicaset, rootca, serviceaccount, tainteviction};
+use crate::{
+    bootstrap, certificates, clusterroleaggregation, daemonset, deployment, endpoints, endpointslice,
+    endpointslicemirroring, garbagecollector, namespace, nodeipam, nodelifecycle, podgc, replicaset, rootca,
+    serviceaccount, tainteviction,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -100,7 +103,10 @@ const NOT_YET: &[(&str, &str)] = &[
     ("selinux-warning-controller", "selinux-warning"),
     ("resourceclaim-controller", "resource-claim-controller"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
-    ("kube-apiserver-serving-clustertrustbundle-publisher-controller", "kube-apiserver-serving-clustertrustbundle-publisher"),
+    (
+        "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+        "kube-apiserver-serving-clustertrustbundle-publisher",
+    ),
     ("podcertificaterequest-cleaner-controller", "podcertificaterequest-cleaner"),
 ];
 
@@ -124,7 +130,11 @@ pub async fn run(options: Options, client: kube::Client, shutdown: CancellationT
         Authorization::from_options(&options.authorization, authz),
     );
     let server = serve_component(&options.serving, DEFAULT_PORT, health, access, shutdown.clone()).await?;
-    let bare = if options.use_service_account_credentials { Some(bare_client(&options, &client).await?) } else { None };
+    let bare = if options.use_service_account_credentials {
+        Some(bare_client(&options, &client).await?)
+    } else {
+        None
+    };
     let manager = Api::new(client, "kube-controller-manager");
     let options = Arc::new(options);
     let lead = {
@@ -132,7 +142,9 @@ pub async fn run(options: Options, client: kube::Client, shutdown: CancellationT
         move |leading: CancellationToken| start(options, manager, bare, chosen, leading)
     };
     let kept = if options.leader_election.leader_elect {
-        LeaderElection::from_options(&options.leader_election, "kube-controller-manager").run(&manager, shutdown, lead).await
+        LeaderElection::from_options(&options.leader_election, "kube-controller-manager")
+            .run(&manager, shutdown, lead)
+            .await
     } else {
         lead(shutdown).await;
         true
@@ -152,8 +164,17 @@ async fn bare_client(options: &Options, client: &kube::Client) -> Result<kube::C
 }
 
 /// Runs the controllers until `leading` ends.
-async fn start(options: Arc<Options>, manager: Api, bare: Option<kube::Client>, chosen: Vec<&'static Entry>, leading: CancellationToken) {
-    let informers = Arc::new(Informers::new(manager.with_user_agent("kube-controller-manager/shared-informers"), leading.clone()));
+async fn start(
+    options: Arc<Options>,
+    manager: Api,
+    bare: Option<kube::Client>,
+    chosen: Vec<&'static Entry>,
+    leading: CancellationToken,
+) {
+    let informers = Arc::new(Informers::new(
+        manager.with_user_agent("kube-controller-manager/shared-informers"),
+        leading.clone(),
+    ));
     let context = Context { options, informers, shutdown: leading, manager, bare };
     let mut running = JoinSet::new();
     for entry in chosen {

@@ -214,7 +214,11 @@ mod tests {
             --requestheader-client-ca-file=f --cluster-signing-cert-file=c --cluster-signing-key-file=k \
             --service-account-private-key-file=s --flex-volume-plugin-dir=x --use-service-account-credentials=true \
             --controllers=*,bootstrapsigner,-tokencleaner";
-        let parsed = component_base::flags::parse::<Options>(args.split(' ').filter(|a| !a.is_empty()).map(Into::into), UNBUILT).unwrap();
+        let parsed = component_base::flags::parse::<Options>(
+            args.split(' ').filter(|a| !a.is_empty()).map(Into::into),
+            UNBUILT,
+        )
+        .unwrap();
         assert_eq!(parsed.ignored, ["flex-volume-plugin-dir"]);
         assert_eq!(parsed.options.controllers, ["*", "bootstrapsigner", "-tokencleaner"]);
         assert!(parsed.options.use_service_account_credentials && parsed.options.nodes.allocate_node_cidrs);

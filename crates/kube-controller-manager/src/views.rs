@@ -12,7 +12,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 pub use self::core::{ClusterRole, ConfigMap, Lease, Namespace, ServiceAccount};
-pub use network::{Endpoints, EndpointSlice, Service};
+pub use network::{EndpointSlice, Endpoints, Service};
 pub use node::{Node, Taint, Toleration};
 pub use pod::{Pod, PodTemplate};
 pub use workload::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};

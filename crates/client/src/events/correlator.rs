@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn similar_events_are_gathered() {
         let mut all = Correlator::default();
-        let messages: Vec<_> = (0..11).map(|i| all.correlate(&occurrence(&i.to_string(), 1)).unwrap().message).collect();
+        let messages: Vec<_> =
+            (0..11).map(|i| all.correlate(&occurrence(&i.to_string(), 1)).unwrap().message).collect();
         assert_eq!(messages[8], "8");
         assert_eq!(messages[10], "(combined from similar events): 10");
     }

@@ -97,7 +97,10 @@ impl Writer {
             series.count += 1;
             series.last = Instant::now();
             let patch = json!({"series": {"count": series.count, "lastObservedTime": MicroTime::now()}});
-            let patched = self.api.patch::<IgnoredAny>(&EVENTS_V1, &namespace, &series.name, "", &Patch::Strategic, &patch).await;
+            let patched = self
+                .api
+                .patch::<IgnoredAny>(&EVENTS_V1, &namespace, &series.name, "", &Patch::Strategic, &patch)
+                .await;
             match patched {
                 Err(e) if e.is_not_found() => {}
                 other => return other.map(drop),

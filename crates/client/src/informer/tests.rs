@@ -30,7 +30,9 @@ fn scripted(answers: &[(u16, String)]) -> (Api, Script) {
         async move {
             match answer {
                 Some((0, _)) | None => std::future::pending().await,
-                Some((code, body)) => Ok::<_, std::convert::Infallible>(Response::builder().status(code).body(Full::new(Bytes::from(body))).unwrap()),
+                Some((code, body)) => Ok::<_, std::convert::Infallible>(
+                    Response::builder().status(code).body(Full::new(Bytes::from(body))).unwrap(),
+                ),
             }
         }
     });
@@ -38,7 +40,9 @@ fn scripted(answers: &[(u16, String)]) -> (Api, Script) {
 }
 
 fn pod(name: &str, uid: &str, version: u32) -> String {
-    format!(r#"{{"metadata":{{"name":"{name}","namespace":"n","uid":"{uid}","resourceVersion":"{version}"}}}}"#)
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"n","uid":"{uid}","resourceVersion":"{version}"}}}}"#
+    )
 }
 
 fn event(kind: &str, object: &str) -> String {
@@ -46,7 +50,12 @@ fn event(kind: &str, object: &str) -> String {
 }
 
 fn initial_end(version: u32) -> String {
-    event("BOOKMARK", &format!(r#"{{"metadata":{{"resourceVersion":"{version}","annotations":{{"k8s.io/initial-events-end":"true"}}}}}}"#))
+    event(
+        "BOOKMARK",
+        &format!(
+            r#"{{"metadata":{{"resourceVersion":"{version}","annotations":{{"k8s.io/initial-events-end":"true"}}}}}}"#
+        ),
+    )
 }
 
 /// `count` events in short: `+name@version`, `~name@version`, `-name`.
@@ -70,18 +79,28 @@ async fn told(api: Api, count: usize) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_streamed_list_and_what_follows() {
-    let first = [event("ADDED", &pod("a", "1", 1)), initial_end(5), event("MODIFIED", &pod("a", "1", 6)), event("ADDED", &pod("b", "2", 7))];
+    let first = [
+        event("ADDED", &pod("a", "1", 1)),
+        initial_end(5),
+        event("MODIFIED", &pod("a", "1", 6)),
+        event("ADDED", &pod("b", "2", 7)),
+    ];
     let second = event("DELETED", &pod("a", "1", 9));
     let (api, script) = scripted(&[(200, first.concat()), (200, second), (0, String::new())]);
     assert_eq!(told(api, 4).await, ["+a@1", "~a@6", "+b@7", "-a"]);
     let queries = script.lock().1.clone();
-    assert!(queries[0].contains("sendInitialEvents=true") && queries[0].contains("resourceVersionMatch=NotOlderThan"));
+    assert!(
+        queries[0].contains("sendInitialEvents=true")
+            && queries[0].contains("resourceVersionMatch=NotOlderThan")
+    );
     assert!(queries[1].contains("resourceVersion=7"), "it goes on where it was: {queries:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn too_old_means_another_list_and_only_the_difference() {
-    let list = |pods: &[String], version| [pods.iter().map(|p| event("ADDED", p)).collect(), initial_end(version)].concat();
+    let list = |pods: &[String], version| {
+        [pods.iter().map(|p| event("ADDED", p)).collect(), initial_end(version)].concat()
+    };
     let first = list(&[pod("a", "1", 1), pod("b", "2", 2), pod("c", "3", 3)], 5);
     let gone = event("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#);
     let second = list(&[pod("a", "1", 1), pod("c", "4", 12)], 15);
@@ -95,7 +114,9 @@ async fn too_old_means_another_list_and_only_the_difference() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_streamed_lists_is_listed() {
-    let refused = r#"{"kind":"Status","code":422,"reason":"Invalid","message":"sendInitialEvents is forbidden"}"#.to_owned();
+    let refused =
+        r#"{"kind":"Status","code":422,"reason":"Invalid","message":"sendInitialEvents is forbidden"}"#
+            .to_owned();
     let list = format!(r#"{{"metadata":{{"resourceVersion":"8"}},"items":[{}]}}"#, pod("a", "1", 4));
     let watched = event("MODIFIED", &pod("a", "1", 9));
     let (api, script) = scripted(&[(422, refused), (200, list), (200, watched), (0, String::new())]);

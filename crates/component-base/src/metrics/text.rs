@@ -86,10 +86,17 @@ fn process(out: &mut String) {
     let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) else { return };
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     let cpu = seconds(usage.user_time()) + seconds(usage.system_time());
-    let _ = writeln!(out, "# HELP process_cpu_seconds_total CPU time of the process in seconds\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {}", number(cpu));
+    let _ = writeln!(
+        out,
+        "# HELP process_cpu_seconds_total CPU time of the process in seconds\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {}",
+        number(cpu)
+    );
     let pages = std::fs::read_to_string("/proc/self/statm").ok();
     let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0) * 4096;
-    let _ = writeln!(out, "# HELP process_resident_memory_bytes Resident memory in bytes\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {resident}");
+    let _ = writeln!(
+        out,
+        "# HELP process_resident_memory_bytes Resident memory in bytes\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {resident}"
+    );
 }
 
 #[cfg(test)]

@@ -33,7 +33,11 @@ pub struct User {
 
 impl User {
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
+        Self {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+            ..Self::default()
+        }
     }
 }
 
@@ -109,7 +113,11 @@ const CACHE: usize = 1024;
 
 impl Authentication {
     /// `reviews` sends TokenReviews; None: bearer tokens are refused. `client_ca` is PEM.
-    pub fn new(client_ca: Option<&[u8]>, reviews: Option<kube::Client>, anonymous: bool) -> Result<Self, AuthenticationError> {
+    pub fn new(
+        client_ca: Option<&[u8]>,
+        reviews: Option<kube::Client>,
+        anonymous: bool,
+    ) -> Result<Self, AuthenticationError> {
         let certificates = client_ca.map(verifier).transpose()?;
         let ttl = Duration::from_secs(10);
         Ok(Self { certificates, proxies: None, reviews, ttl, anonymous, cache: Mutex::default() })
@@ -117,17 +125,22 @@ impl Authentication {
 
     /// From the flags; files that are not given come from the ConfigMap that the API server keeps, if it can be
     /// read. Anonymous requests are let through to authorization, as upstream's components do.
-    pub async fn from_options(options: &AuthenticationOptions, reviews: Option<kube::Client>) -> Result<Self, AuthenticationError> {
+    pub async fn from_options(
+        options: &AuthenticationOptions,
+        reviews: Option<kube::Client>,
+    ) -> Result<Self, AuthenticationError> {
         let published = match &reviews {
             Some(client) if !options.authentication_skip_lookup => published(client).await,
             _ => BTreeMap::new(),
         };
         let client_ca = read(&options.client_ca_file, published.get("client-ca-file"))?;
-        let proxy_ca = read(&options.requestheader_client_ca_file, published.get("requestheader-client-ca-file"))?;
+        let proxy_ca =
+            read(&options.requestheader_client_ca_file, published.get("requestheader-client-ca-file"))?;
         let mut made = Self::new(client_ca.as_deref(), reviews, true)?;
         made.ttl = options.authentication_token_webhook_cache_ttl.0;
         if let Some(ca) = proxy_ca {
-            let names = published.get("requestheader-allowed-names").and_then(|n| serde_json::from_str(n).ok());
+            let names =
+                published.get("requestheader-allowed-names").and_then(|n| serde_json::from_str(n).ok());
             let allowed = &options.requestheader_allowed_names;
             made.proxies = Some(RequestHeaders {
                 verifier: verifier(&ca)?,
@@ -142,7 +155,11 @@ impl Authentication {
     }
 
     /// The user of a request, by its headers and the certificates that its connection showed (leaf first).
-    pub async fn authenticate(&self, headers: &HeaderMap, peer: &[CertificateDer<'_>]) -> Result<User, Status> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: &[CertificateDer<'_>],
+    ) -> Result<User, Status> {
         if let Some(user) = self.by_proxy(headers, peer) {
             return Ok(with_authenticated(user));
         }
@@ -165,7 +182,9 @@ impl Authentication {
 
     fn by_proxy(&self, headers: &HeaderMap, peer: &[CertificateDer<'_>]) -> Option<User> {
         let proxies = self.proxies.as_ref()?;
-        let first = |names: &[String]| names.iter().find_map(|n| headers.get(n)?.to_str().ok().filter(|v| !v.is_empty()));
+        let first = |names: &[String]| {
+            names.iter().find_map(|n| headers.get(n)?.to_str().ok().filter(|v| !v.is_empty()))
+        };
         let name = first(&proxies.user)?.to_owned();
         let (leaf, chain) = peer.split_first()?;
         proxies.verifier.verify_client_cert(leaf, chain, UnixTime::now()).ok()?;
@@ -173,7 +192,13 @@ impl Authentication {
         if !proxies.allowed_names.is_empty() && !proxies.allowed_names.contains(&proxy) {
             return None;
         }
-        let all = |name: &String| headers.get_all(name).iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect::<Vec<_>>();
+        let all = |name: &String| {
+            headers
+                .get_all(name)
+                .iter()
+                .filter_map(|v| v.to_str().ok().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, value) in headers {
             let found = proxies.extra.iter().find_map(|p| key.as_str().strip_prefix(&*p.to_lowercase()));
@@ -242,7 +267,9 @@ fn read(path: &str, published: Option<&String>) -> Result<Option<Vec<u8>>, Authe
     if path.is_empty() {
         return Ok(published.map(|text| text.clone().into_bytes()));
     }
-    std::fs::read(Path::new(path)).map(Some).map_err(|source| AuthenticationError::File { path: path.into(), source })
+    std::fs::read(Path::new(path))
+        .map(Some)
+        .map_err(|source| AuthenticationError::File { path: path.into(), source })
 }
 
 /// What the API server publishes for servers that delegate to it.
@@ -257,7 +284,9 @@ async fn published(client: &kube::Client) -> BTreeMap<String, String> {
     match client.request::<ConfigMap>(request).await {
         Ok(found) => found.data,
         Err(e) => {
-            tracing::warn!("client authorities could not be read from extension-apiserver-authentication: {e}");
+            tracing::warn!(
+                "client authorities could not be read from extension-apiserver-authentication: {e}"
+            );
             BTreeMap::new()
         }
     }

@@ -32,7 +32,14 @@ pub enum Attributes {
     /// `nonResourceAttributes`; the verb is the HTTP method in lower case.
     Path { verb: String, path: String },
     /// `resourceAttributes`, such as `nodes/proxy` of the kubelet.
-    Resource { verb: String, group: String, resource: String, subresource: String, namespace: String, name: String },
+    Resource {
+        verb: String,
+        group: String,
+        resource: String,
+        subresource: String,
+        namespace: String,
+        name: String,
+    },
 }
 
 /// The answer; `reason` is the authorizer's.
@@ -56,7 +63,12 @@ const CACHE: usize = 4096;
 impl Authorization {
     /// `reviews` sends SubjectAccessReviews; None: everything else than `always_allowed` and members of
     /// system:masters is refused. A trailing `*` in a path stands for any rest.
-    pub fn new(reviews: Option<kube::Client>, always_allowed: Vec<String>, allowed_ttl: Duration, denied_ttl: Duration) -> Self {
+    pub fn new(
+        reviews: Option<kube::Client>,
+        always_allowed: Vec<String>,
+        allowed_ttl: Duration,
+        denied_ttl: Duration,
+    ) -> Self {
         Self { reviews, always_allowed, allowed_ttl, denied_ttl, cache: Mutex::default() }
     }
 
@@ -79,18 +91,22 @@ impl Authorization {
 
     /// Asks the API server, unless it has just answered the same.
     pub async fn authorize(&self, user: &User, attributes: &Attributes) -> Result<Decision, Status> {
-        let path_allowed = matches!(attributes, Attributes::Path { path, .. } if self.is_always_allowed(path));
+        let path_allowed =
+            matches!(attributes, Attributes::Path { path, .. } if self.is_always_allowed(path));
         if path_allowed || user.groups.iter().any(|g| g == "system:masters") {
             return Ok(Decision { allowed: true, reason: String::new() });
         }
         let key = (user.clone(), attributes.clone());
-        if let Some((decision, _)) = self.cache.lock().get(&key).filter(|(_, until)| *until > Instant::now()) {
+        if let Some((decision, _)) = self.cache.lock().get(&key).filter(|(_, until)| *until > Instant::now())
+        {
             return Ok(decision.clone());
         }
         let Some(client) = &self.reviews else {
             return Ok(Decision { allowed: false, reason: "no authorizer is configured".into() });
         };
-        let answer = review(client, "/apis/authorization.k8s.io/v1/subjectaccessreviews", &body(user, attributes)).await?;
+        let answer =
+            review(client, "/apis/authorization.k8s.io/v1/subjectaccessreviews", &body(user, attributes))
+                .await?;
         let decision = Decision {
             allowed: answer.pointer("/status/allowed") == Some(&Value::Bool(true)),
             reason: answer.pointer("/status/reason").and_then(Value::as_str).unwrap_or_default().into(),
@@ -108,7 +124,9 @@ impl Authorization {
 fn body(user: &User, attributes: &Attributes) -> Value {
     let mut spec = json!({"user": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra});
     match attributes {
-        Attributes::Path { verb, path } => spec["nonResourceAttributes"] = json!({"verb": verb, "path": path}),
+        Attributes::Path { verb, path } => {
+            spec["nonResourceAttributes"] = json!({"verb": verb, "path": path})
+        }
         Attributes::Resource { verb, group, resource, subresource, namespace, name } => {
             spec["resourceAttributes"] = json!({
                 "verb": verb, "group": group, "version": "v1", "resource": resource, "subresource": subresource,
@@ -126,9 +144,16 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_authorizer_only_what_is_always_allowed() {
-        let authz = Authorization::new(None, vec!["/healthz".into(), "/livez/*".into()], Duration::ZERO, Duration::ZERO);
+        let authz = Authorization::new(
+            None,
+            vec!["/healthz".into(), "/livez/*".into()],
+            Duration::ZERO,
+            Duration::ZERO,
+        );
         let user = User::anonymous();
-        for (path, allowed) in [("/healthz", true), ("/healthz/x", false), ("/livez/ping", true), ("/metrics", false)] {
+        for (path, allowed) in
+            [("/healthz", true), ("/healthz/x", false), ("/livez/ping", true), ("/metrics", false)]
+        {
             let attributes = Attributes::Path { verb: "get".into(), path: path.into() };
             assert_eq!(authz.authorize(&user, &attributes).await.unwrap().allowed, allowed, "{path}");
         }

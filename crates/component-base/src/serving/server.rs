@@ -59,7 +59,9 @@ impl SecureServingOptions {
     /// The certificate that the flags name, or a self-signed one.
     pub fn certificate(&self) -> Result<ServerCertificate, TlsError> {
         let source = if self.tls_cert_file.is_empty() {
-            CertificateSource::SelfSigned { names: vec![crate::hostname(), "localhost".into(), "127.0.0.1".into()] }
+            CertificateSource::SelfSigned {
+                names: vec![crate::hostname(), "localhost".into(), "127.0.0.1".into()],
+            }
         } else {
             CertificateSource::Files {
                 certificate: self.tls_cert_file.as_str().into(),
@@ -99,8 +101,12 @@ pub struct Server {
 
 impl Server {
     /// Listens; without a certificate it speaks plain HTTP.
-    pub async fn bind(address: SocketAddr, certificate: Option<&ServerCertificate>) -> Result<Self, ServingError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| ServingError::Listen { address, source })?;
+    pub async fn bind(
+        address: SocketAddr,
+        certificate: Option<&ServerCertificate>,
+    ) -> Result<Self, ServingError> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServingError::Listen { address, source })?;
         let tls = certificate.map(|c| c.server_config(true)).transpose()?.map(TlsAcceptor::from);
         Ok(Self { listener, tls })
     }
@@ -188,7 +194,11 @@ pub fn status(status: &apimachinery::Status) -> Response<AnswerBody> {
 }
 
 /// Authenticates a request and authorizes its path; the user, or the answer that refuses.
-pub async fn admit(request: &Request<Incoming>, authn: &Authentication, authz: &Authorization) -> Result<User, Box<Response<AnswerBody>>> {
+pub async fn admit(
+    request: &Request<Incoming>,
+    authn: &Authentication,
+    authz: &Authorization,
+) -> Result<User, Box<Response<AnswerBody>>> {
     let path = request.uri().path();
     if authz.is_always_allowed(path) {
         return Ok(User::anonymous());

@@ -27,11 +27,19 @@ pub enum TlsError {
 /// Where a server's certificate comes from.
 #[derive(Clone, Debug)]
 pub enum CertificateSource {
-    Files { certificate: PathBuf, key: PathBuf },
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
     /// Made in memory for these DNS names and addresses.
-    SelfSigned { names: Vec<String> },
+    SelfSigned {
+        names: Vec<String>,
+    },
     /// PEM text, such as of a certificate that the kubelet was issued.
-    Pem { certificate: Vec<u8>, key: Vec<u8> },
+    Pem {
+        certificate: Vec<u8>,
+        key: Vec<u8>,
+    },
 }
 
 /// The certificate that a server shows; may be replaced while it serves. Clones share it.
@@ -58,7 +66,9 @@ impl ServerCertificate {
                 (from_files(certificate, key)?, Some((certificate.clone(), key.clone())))
             }
             CertificateSource::SelfSigned { names } => (self_signed(names.clone())?, None),
-            CertificateSource::Pem { certificate, key } => (from_pem(certificate, key, Path::new("PEM"))?, None),
+            CertificateSource::Pem { certificate, key } => {
+                (from_pem(certificate, key, Path::new("PEM"))?, None)
+            }
         };
         let changed = files.as_ref().and_then(|(certificate, _)| modified(certificate));
         let shown = Shown { key: Arc::new(key), files, changed, looked: Instant::now() };

@@ -4,7 +4,10 @@ pub mod plan;
 
 use std::time::Duration;
 
-use client::{Api, DeleteOptions, Error, Informer, InformerOptions, ObjectKey, Resource, Store, Time, View, WorkQueue, resource};
+use client::{
+    Api, DeleteOptions, Error, Informer, InformerOptions, ObjectKey, Resource, Store, Time, View, WorkQueue,
+    resource,
+};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -16,9 +19,17 @@ const TOKENS: &str = "kube-system";
 const PUBLIC: &str = "kube-public";
 const NAME: &str = "cluster-info";
 
-fn watch<V: View>(context: &Context, resource: Resource, namespace: &str, field_selector: &str) -> Informer<V> {
-    let options =
-        InformerOptions { namespace: namespace.into(), field_selector: field_selector.into(), ..InformerOptions::default() };
+fn watch<V: View>(
+    context: &Context,
+    resource: Resource,
+    namespace: &str,
+    field_selector: &str,
+) -> Informer<V> {
+    let options = InformerOptions {
+        namespace: namespace.into(),
+        field_selector: field_selector.into(),
+        ..InformerOptions::default()
+    };
     let informer = Informer::new(context.manager.clone(), resource, options);
     informer.start(context.shutdown.clone());
     informer
@@ -32,7 +43,8 @@ fn tokens(context: &Context) -> Informer<TokenSecret> {
 pub async fn run_signer(context: Context) {
     let api = context.api("bootstrap-signer").await;
     let tokens = tokens(&context);
-    let maps: Informer<ConfigMap> = watch(&context, resource::CONFIG_MAPS, PUBLIC, "metadata.name=cluster-info");
+    let maps: Informer<ConfigMap> =
+        watch(&context, resource::CONFIG_MAPS, PUBLIC, "metadata.name=cluster-info");
     let queue: WorkQueue<()> = WorkQueue::new("bootstrap_signer_queue");
     let enqueue = queue.clone();
     on_change(&tokens, move |_, _, _| enqueue.add(()));

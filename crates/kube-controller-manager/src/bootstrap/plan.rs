@@ -41,14 +41,20 @@ impl TokenSecret {
         let (id, secret) = (self.text("token-id")?, self.text("token-secret")?);
         let named = self.metadata.name == format!("bootstrap-token-{id}");
         let signs = self.text("usage-bootstrap-signing").as_deref() == Some("true");
-        (named && signs && !id.is_empty() && !secret.is_empty() && !self.is_expired(now)).then_some((id, secret))
+        (named && signs && !id.is_empty() && !secret.is_empty() && !self.is_expired(now))
+            .then_some((id, secret))
     }
 }
 
 /// The data of the ConfigMap with the signatures of all tokens, or None if they are there.
-pub fn sign(data: &BTreeMap<String, String>, tokens: &[impl std::ops::Deref<Target = TokenSecret>], now: Time) -> Option<BTreeMap<String, String>> {
+pub fn sign(
+    data: &BTreeMap<String, String>,
+    tokens: &[impl std::ops::Deref<Target = TokenSecret>],
+    now: Time,
+) -> Option<BTreeMap<String, String>> {
     let content = data.get("kubeconfig")?;
-    let mut new: BTreeMap<String, String> = data.iter().filter(|(k, _)| !k.starts_with(PREFIX)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut new: BTreeMap<String, String> =
+        data.iter().filter(|(k, _)| !k.starts_with(PREFIX)).map(|(k, v)| (k.clone(), v.clone())).collect();
     for (id, secret) in tokens.iter().filter_map(|t| t.signing(now)) {
         new.insert(format!("{PREFIX}{id}"), detached(content, &id, &secret));
     }
@@ -70,10 +76,11 @@ mod tests {
 
     fn token(id: &str, expiration: &str) -> Box<TokenSecret> {
         let encode = |text: &str| STANDARD.encode(text);
-        let mut data: BTreeMap<String, String> = [("token-id", id), ("token-secret", "0123456789abcdef"), ("usage-bootstrap-signing", "true")]
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), encode(v)))
-            .collect();
+        let mut data: BTreeMap<String, String> =
+            [("token-id", id), ("token-secret", "0123456789abcdef"), ("usage-bootstrap-signing", "true")]
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), encode(v)))
+                .collect();
         if !expiration.is_empty() {
             data.insert("expiration".into(), encode(expiration));
         }
@@ -84,12 +91,20 @@ mod tests {
     #[test]
     fn tokens_in_force_sign() {
         let now = Time("2026-01-01T00:00:00Z".parse().unwrap());
-        let tokens = [token("abcdef", ""), token("expire", "2025-12-31T00:00:00Z"), token("future", "2026-12-31T00:00:00Z")];
-        let data: BTreeMap<String, String> = [("kubeconfig".to_owned(), "content".to_owned()), (format!("{PREFIX}gone"), "x".into())].into();
+        let tokens = [
+            token("abcdef", ""),
+            token("expire", "2025-12-31T00:00:00Z"),
+            token("future", "2026-12-31T00:00:00Z"),
+        ];
+        let data: BTreeMap<String, String> =
+            [("kubeconfig".to_owned(), "content".to_owned()), (format!("{PREFIX}gone"), "x".into())].into();
         let signed = sign(&data, &tokens, now).unwrap();
         let keys: Vec<_> = signed.keys().map(String::as_str).collect();
         assert_eq!(keys, ["jws-kubeconfig-abcdef", "jws-kubeconfig-future", "kubeconfig"]);
-        assert_eq!(signed["jws-kubeconfig-abcdef"].split("..").next(), Some("eyJhbGciOiJIUzI1NiIsImtpZCI6ImFiY2RlZiJ9"));
+        assert_eq!(
+            signed["jws-kubeconfig-abcdef"].split("..").next(),
+            Some("eyJhbGciOiJIUzI1NiIsImtpZCI6ImFiY2RlZiJ9")
+        );
         assert!(sign(&signed, &tokens, now).is_none());
         assert!(tokens[1].is_expired(now) && !tokens[2].is_expired(now));
     }

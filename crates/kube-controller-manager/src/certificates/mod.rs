@@ -20,7 +20,11 @@ use sign::Authority;
 const CLEAN_EVERY: Duration = Duration::from_secs(3600);
 
 /// An informer of the kind and a queue of what passes `concerns`.
-async fn watch(context: &Context, name: &'static str, concerns: fn(&Csr) -> bool) -> (Store<Csr>, WorkQueue<ObjectKey>) {
+async fn watch(
+    context: &Context,
+    name: &'static str,
+    concerns: fn(&Csr) -> bool,
+) -> (Store<Csr>, WorkQueue<ObjectKey>) {
     let csrs: Informer<Csr> = context.informers.certificate_signing_requests();
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(name);
     let enqueue = queue.clone();
@@ -45,7 +49,9 @@ pub async fn run_approver(context: Context) {
 }
 
 async fn approve(api: &Api, csrs: &Store<Csr>, key: &ObjectKey) -> Result<(), Error> {
-    let Some(csr) = csrs.get_key(key).filter(|c| c.is_undecided() && c.status.certificate.is_empty()) else { return Ok(()) };
+    let Some(csr) = csrs.get_key(key).filter(|c| c.is_undecided() && c.status.certificate.is_empty()) else {
+        return Ok(());
+    };
     let Some((_, request)) = plan::read(&csr) else { return Ok(()) };
     for (subresource, message) in plan::approvals(&csr, &request) {
         if !may(api, &csr, subresource).await? {
@@ -73,7 +79,8 @@ async fn may(api: &Api, csr: &Csr, subresource: &str) -> Result<bool, Error> {
         },
     });
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-    let answer: Value = api.request(Method::POST, path, Some(("application/json", body.to_string().into_bytes()))).await?;
+    let answer: Value =
+        api.request(Method::POST, path, Some(("application/json", body.to_string().into_bytes()))).await?;
     Ok(answer.pointer("/status/allowed") == Some(&Value::Bool(true)))
 }
 
@@ -96,7 +103,8 @@ pub async fn run_signer(context: Context) {
     if files.cluster_signing_cert_file.is_empty() || files.cluster_signing_key_file.is_empty() {
         return;
     }
-    let (certificate, key) = (files.cluster_signing_cert_file.as_ref(), files.cluster_signing_key_file.as_ref());
+    let (certificate, key) =
+        (files.cluster_signing_cert_file.as_ref(), files.cluster_signing_key_file.as_ref());
     let authority = match Authority::load(certificate, key, files.cluster_signing_duration.0) {
         Ok(authority) => Arc::new(authority),
         Err(e) => return tracing::error!("certificates will not be signed: {e}"),
@@ -129,7 +137,11 @@ async fn sign(api: &Api, csrs: &Store<Csr>, authority: &Authority, key: &ObjectK
 fn certificate(csr: &Csr, authority: &Authority) -> Result<String, String> {
     let (der, request) = plan::read(csr).ok_or("the request is no PKCS #10 request in PEM")?;
     plan::check(csr, &request)?;
-    let wish = csr.spec.expiration_seconds.and_then(|s| u64::try_from(s).ok()).map(|s| Duration::from_secs(s.max(600)));
+    let wish = csr
+        .spec
+        .expiration_seconds
+        .and_then(|s| u64::try_from(s).ok())
+        .map(|s| Duration::from_secs(s.max(600)));
     authority.sign(&der, &csr.spec.usages, wish).map_err(|e| e.to_string())
 }
 
@@ -142,7 +154,9 @@ pub async fn run_cleaner(context: Context) {
         for csr in csrs.store().list() {
             if plan::is_stale(&csr, not_after(&csr), Time::now()) {
                 let options = DeleteOptions::uid(&csr.metadata.uid);
-                let deleted = api.delete(&resource::CERTIFICATE_SIGNING_REQUESTS, "", &csr.metadata.name, &options).await;
+                let deleted = api
+                    .delete(&resource::CERTIFICATE_SIGNING_REQUESTS, "", &csr.metadata.name, &options)
+                    .await;
                 if let Err(e) = deleted {
                     tracing::debug!(csr = %csr.metadata.name, "cleaning it up: {e}");
                 }

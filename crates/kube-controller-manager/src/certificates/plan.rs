@@ -65,7 +65,11 @@ impl Csr {
     /// Approved, and neither signed nor refused yet.
     pub fn is_to_be_signed(&self) -> bool {
         let signer = [KUBELET_CLIENT, KUBELET_SERVING, CLIENT, LEGACY].contains(&&*self.spec.signer_name);
-        signer && self.has("Approved") && !self.has("Denied") && !self.has("Failed") && self.status.certificate.is_empty()
+        signer
+            && self.has("Approved")
+            && !self.has("Denied")
+            && !self.has("Failed")
+            && self.status.certificate.is_empty()
     }
 
     fn is_used_for(&self, usages: &[&str]) -> bool {
@@ -117,13 +121,21 @@ pub fn check(csr: &Csr, request: &Request) -> Result<(), &'static str> {
     match &*csr.spec.signer_name {
         KUBELET_CLIENT if !node => Err("subject is not that of a node"),
         KUBELET_CLIENT if names > 0 => Err("subject alternative names are not allowed"),
-        KUBELET_CLIENT if !only(&["key encipherment", "digital signature", "client auth"]) || !csr.is_used_for(&["client auth"]) => {
+        KUBELET_CLIENT
+            if !only(&["key encipherment", "digital signature", "client auth"])
+                || !csr.is_used_for(&["client auth"]) =>
+        {
             Err("usages do not match")
         }
         KUBELET_SERVING if !node => Err("subject is not that of a node"),
         KUBELET_SERVING if request.others > 0 => Err("only DNS names and IP addresses are allowed"),
-        KUBELET_SERVING if request.dns + request.addresses == 0 => Err("a DNS name or an IP address is required"),
-        KUBELET_SERVING if !only(&["key encipherment", "digital signature", "server auth"]) || !csr.is_used_for(&["server auth"]) => {
+        KUBELET_SERVING if request.dns + request.addresses == 0 => {
+            Err("a DNS name or an IP address is required")
+        }
+        KUBELET_SERVING
+            if !only(&["key encipherment", "digital signature", "server auth"])
+                || !csr.is_used_for(&["server auth"]) =>
+        {
             Err("usages do not match")
         }
         KUBELET_SERVING if csr.spec.username != request.common_name => Err("requested by another user"),
@@ -146,8 +158,10 @@ pub fn approvals(csr: &Csr, request: &Request) -> Vec<(&'static str, &'static st
 /// Whether the object has served its time: an hour after a decision, a day without one, or its certificate ended
 /// (`not_after`, in seconds since the epoch).
 pub fn is_stale(csr: &Csr, not_after: Option<i64>, now: Time) -> bool {
-    let older = |since: Option<Time>, seconds: i64| since.is_some_and(|t| now.seconds() - t.seconds() > seconds);
-    let decided = |kind: &str| condition(&csr.status.conditions, kind).is_some_and(|c| older(c.last_update_time, 3600));
+    let older =
+        |since: Option<Time>, seconds: i64| since.is_some_and(|t| now.seconds() - t.seconds() > seconds);
+    let decided =
+        |kind: &str| condition(&csr.status.conditions, kind).is_some_and(|c| older(c.last_update_time, 3600));
     decided("Approved")
         || decided("Denied")
         || decided("Failed")
@@ -171,7 +185,11 @@ mod tests {
     }
 
     fn node() -> Request {
-        Request { common_name: "system:node:n".into(), organizations: vec!["system:nodes".into()], ..Request::default() }
+        Request {
+            common_name: "system:node:n".into(),
+            organizations: vec!["system:nodes".into()],
+            ..Request::default()
+        }
     }
 
     #[test]
@@ -190,7 +208,10 @@ mod tests {
         let serving = csr(KUBELET_SERVING, "system:node:n", &["digital signature", "server auth"]);
         assert_eq!(check(&serving, &node()), Err("a DNS name or an IP address is required"));
         assert_eq!(check(&serving, &Request { addresses: 1, ..node() }), Ok(()));
-        assert_eq!(check(&csr(KUBELET_SERVING, "x", &["server auth"]), &Request { dns: 1, ..node() }), Err("requested by another user"));
+        assert_eq!(
+            check(&csr(KUBELET_SERVING, "x", &["server auth"]), &Request { dns: 1, ..node() }),
+            Err("requested by another user")
+        );
         assert_eq!(check(&csr(CLIENT, "x", &["client auth"]), &Request::default()), Ok(()));
     }
 
@@ -216,7 +237,8 @@ mod tests {
         assert!(!is_stale(&object, None, now));
         object.metadata.creation_timestamp = ago(90_000);
         assert!(is_stale(&object, None, now));
-        object.status.conditions = vec![Condition { kind: "Approved".into(), last_update_time: ago(60), ..Condition::default() }];
+        object.status.conditions =
+            vec![Condition { kind: "Approved".into(), last_update_time: ago(60), ..Condition::default() }];
         assert!(!is_stale(&object, None, now));
         assert!(is_stale(&object, Some(now.seconds() - 1), now));
     }

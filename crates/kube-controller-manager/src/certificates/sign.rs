@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose as Extended, IsCa, Issuer, KeyPair, KeyUsagePurpose as Usage};
+use rcgen::{
+    CertificateSigningRequestParams, ExtendedKeyUsagePurpose as Extended, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose as Usage,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -29,14 +32,20 @@ const BACKDATE: Duration = Duration::from_secs(300);
 impl Authority {
     pub fn load(certificate: &Path, key: &Path, longest: Duration) -> Result<Self, SignError> {
         let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|source| SignError::Read { path: path.display().to_string(), source })
+            std::fs::read_to_string(path)
+                .map_err(|source| SignError::Read { path: path.display().to_string(), source })
         };
         let issuer = Issuer::from_ca_cert_pem(&read(certificate)?, key_pair(&read(key)?)?)?;
         Ok(Self { issuer, longest })
     }
 
     /// A certificate in PEM for what is asked, for these usages, for at most `wish`.
-    pub fn sign(&self, request: &CertificateSigningRequestDer<'_>, usages: &[impl AsRef<str>], wish: Option<Duration>) -> Result<String, SignError> {
+    pub fn sign(
+        &self,
+        request: &CertificateSigningRequestDer<'_>,
+        usages: &[impl AsRef<str>],
+        wish: Option<Duration>,
+    ) -> Result<String, SignError> {
         let mut request = CertificateSigningRequestParams::from_der(request)?;
         let now = SystemTime::now();
         let params = &mut request.params;
@@ -89,7 +98,10 @@ fn key_pair(pem: &str) -> Result<KeyPair, SignError> {
 
 /// PKCS #8 around PKCS #1: version 0, algorithm rsaEncryption, the key as an octet string.
 fn wrap_rsa(key: &[u8]) -> Vec<u8> {
-    const HEAD: &[u8] = &[0x02, 0x01, 0x00, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+    const HEAD: &[u8] = &[
+        0x02, 0x01, 0x00, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05,
+        0x00,
+    ];
     let mut inner = HEAD.to_vec();
     inner.push(0x04);
     inner.extend(length(key.len()));
@@ -126,7 +138,8 @@ mod tests {
         ca.distinguished_name.push(rcgen::DnType::CommonName, "the ca");
         std::fs::write(dir.join("ca.crt"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
         std::fs::write(dir.join("ca.key"), ca_key.serialize_pem()).unwrap();
-        let authority = Authority::load(&dir.join("ca.crt"), &dir.join("ca.key"), Duration::from_secs(3600)).unwrap();
+        let authority =
+            Authority::load(&dir.join("ca.crt"), &dir.join("ca.key"), Duration::from_secs(3600)).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
         let key = KeyPair::generate().unwrap();
         let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
@@ -141,6 +154,9 @@ mod tests {
 
     #[test]
     fn lengths() {
-        assert_eq!((length(5), length(200), length(0x1234)), (vec![5], vec![0x81, 200], vec![0x82, 0x12, 0x34]));
+        assert_eq!(
+            (length(5), length(200), length(0x1234)),
+            (vec![5], vec![0x81, 200], vec![0x82, 0x12, 0x34])
+        );
     }
 }

@@ -37,7 +37,8 @@ async fn sync(api: &Api, store: &Store<ClusterRole>, key: &ObjectKey) -> Result<
         "metadata": {"name": role.metadata.name}, "rules": rules,
     });
     let patch = Patch::Apply { manager: "clusterrole-aggregation-controller".into(), force: true };
-    match api.patch::<IgnoredAny>(&resource::CLUSTER_ROLES, "", &role.metadata.name, "", &patch, &body).await {
+    match api.patch::<IgnoredAny>(&resource::CLUSTER_ROLES, "", &role.metadata.name, "", &patch, &body).await
+    {
         Err(e) if !e.is_not_found() => Err(e),
         _ => Ok(()),
     }
@@ -76,13 +77,19 @@ mod tests {
 
     #[test]
     fn rules_are_united() {
-        let to = role(r#"{"metadata":{"name":"admin","labels":{"x":"y"}},"rules":[],"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"x":"y"}}]}}"#);
-        let a = role(r#"{"metadata":{"name":"a","labels":{"x":"y"}},"rules":[{"verbs":["get"]},{"verbs":["list"]}]}"#);
+        let to = role(
+            r#"{"metadata":{"name":"admin","labels":{"x":"y"}},"rules":[],"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"x":"y"}}]}}"#,
+        );
+        let a = role(
+            r#"{"metadata":{"name":"a","labels":{"x":"y"}},"rules":[{"verbs":["get"]},{"verbs":["list"]}]}"#,
+        );
         let b = role(r#"{"metadata":{"name":"b","labels":{"x":"y"}},"rules":[{"verbs":["get"]}]}"#);
         let c = role(r#"{"metadata":{"name":"c"},"rules":[{"verbs":["*"]}]}"#);
         let rules = plan(&to, vec![b.clone(), to.clone(), c, a]).unwrap();
         assert_eq!(rules, [json!({"verbs": ["get"]}), json!({"verbs": ["list"]})]);
-        let full = role(r#"{"metadata":{"name":"admin"},"rules":[{"verbs":["get"]}],"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"x":"y"}}]}}"#);
+        let full = role(
+            r#"{"metadata":{"name":"admin"},"rules":[{"verbs":["get"]}],"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"x":"y"}}]}}"#,
+        );
         assert!(plan(&full, vec![b]).is_none());
     }
 }

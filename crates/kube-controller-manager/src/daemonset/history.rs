@@ -20,9 +20,14 @@ pub fn data(set: &DaemonSet) -> Value {
 }
 
 /// The revision whose data is the present template; the newest of several.
-pub fn find_current<'a>(set: &DaemonSet, revisions: &'a [Arc<ControllerRevision>]) -> Option<&'a Arc<ControllerRevision>> {
+pub fn find_current<'a>(
+    set: &DaemonSet,
+    revisions: &'a [Arc<ControllerRevision>],
+) -> Option<&'a Arc<ControllerRevision>> {
     let wanted = RawSpec::from_value(&data(set));
-    let same = |r: &&Arc<ControllerRevision>| r.data.as_ref().is_some_and(|d| same_data(&RawSpec(d.clone()), &wanted));
+    let same = |r: &&Arc<ControllerRevision>| {
+        r.data.as_ref().is_some_and(|d| same_data(&RawSpec(d.clone()), &wanted))
+    };
     revisions.iter().filter(same).max_by_key(|r| r.revision)
 }
 
@@ -43,7 +48,12 @@ pub fn new_revision(set: &DaemonSet, revision: i64, collisions: Option<i32>) -> 
     let hash = template_hash(&set.spec.template, collisions);
     let name = format!("{}-{hash}", set.metadata.name);
     let labels = set.spec.template.metadata.labels.with(HASH_LABEL, &hash);
-    let annotations: StringMap = set.metadata.annotations.iter().filter(|(k, _)| *k != "kubectl.kubernetes.io/last-applied-configuration").collect();
+    let annotations: StringMap = set
+        .metadata
+        .annotations
+        .iter()
+        .filter(|(k, _)| *k != "kubectl.kubernetes.io/last-applied-configuration")
+        .collect();
     let body = json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision",
         "metadata": {
@@ -57,11 +67,20 @@ pub fn new_revision(set: &DaemonSet, revision: i64, collisions: Option<i32>) -> 
 
 /// The hash that the pods of a revision carry.
 pub fn hash_of(revision: &ControllerRevision) -> String {
-    revision.metadata.labels.get(HASH_LABEL).map_or_else(|| safe_encode(&revision.metadata.name), str::to_owned)
+    revision
+        .metadata
+        .labels
+        .get(HASH_LABEL)
+        .map_or_else(|| safe_encode(&revision.metadata.name), str::to_owned)
 }
 
 /// The oldest revisions beyond the limit that no pod carries.
-pub fn surplus<'a>(set: &DaemonSet, revisions: &'a [Arc<ControllerRevision>], current: &str, pods: &[Arc<Pod>]) -> Vec<&'a Arc<ControllerRevision>> {
+pub fn surplus<'a>(
+    set: &DaemonSet,
+    revisions: &'a [Arc<ControllerRevision>],
+    current: &str,
+    pods: &[Arc<Pod>],
+) -> Vec<&'a Arc<ControllerRevision>> {
     let limit = usize::try_from(set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
     let in_use = |r: &ControllerRevision| {
         let hash = hash_of(r);

@@ -105,7 +105,9 @@ impl Controller {
         let manager = self.manager_of(&new.metadata);
         if let Some(set) = &manager {
             let key = set.metadata.key();
-            if deleted || (new.metadata.is_being_deleted() && old.is_none_or(|o| !o.metadata.is_being_deleted())) {
+            if deleted
+                || (new.metadata.is_being_deleted() && old.is_none_or(|o| !o.metadata.is_being_deleted()))
+            {
                 self.expectations.deletion_observed(&key, &new.metadata.uid);
             } else if old.is_none() {
                 self.expectations.creation_observed(&key);
@@ -116,7 +118,10 @@ impl Controller {
                 self.queue.add_after(key.clone(), Duration::from_secs(seconds));
             }
             self.queue.add(key);
-        } else if new.metadata.controller().is_none() && !deleted && old.is_none_or(|o| o.metadata.labels != new.metadata.labels) {
+        } else if new.metadata.controller().is_none()
+            && !deleted
+            && old.is_none_or(|o| o.metadata.labels != new.metadata.labels)
+        {
             for set in self.sets.by_index(BY_NAMESPACE, &new.metadata.namespace) {
                 if selects(&set, &new.metadata) {
                     self.queue.add(set.metadata.key());
@@ -150,7 +155,11 @@ impl Controller {
         };
         if set.spec.selector.is_empty() {
             let reference = ObjectReference::new(&resource::DAEMON_SETS, &set.metadata);
-            self.recorder.warning(&reference, "SelectingAll", "This daemon set is selecting all pods. A non-empty selector is required.");
+            self.recorder.warning(
+                &reference,
+                "SelectingAll",
+                "This daemon set is selecting all pods. A non-empty selector is required.",
+            );
             return Ok(None);
         }
         if set.metadata.is_being_deleted() {
@@ -167,7 +176,16 @@ impl Controller {
         }
         for surplus in history::surplus(&set, &revisions, &hash, &pods) {
             let meta = &surplus.metadata;
-            match self.api.delete(&resource::CONTROLLER_REVISIONS, &meta.namespace, &meta.name, &DeleteOptions::default()).await {
+            match self
+                .api
+                .delete(
+                    &resource::CONTROLLER_REVISIONS,
+                    &meta.namespace,
+                    &meta.name,
+                    &DeleteOptions::default(),
+                )
+                .await
+            {
                 Err(e) if !e.is_not_found() => return Err(e),
                 _ => {}
             }
@@ -178,60 +196,100 @@ impl Controller {
         let status = plan::status(&snapshot, set.status.collision_count);
         let waits = set.spec.min_ready_seconds > 0 && status.number_ready != status.number_available;
         self.write_status(&set, &set.metadata, status).await?;
-        let recheck = waits.then(|| Duration::from_secs(u64::try_from(set.spec.min_ready_seconds).unwrap_or(0)));
+        let recheck =
+            waits.then(|| Duration::from_secs(u64::try_from(set.spec.min_ready_seconds).unwrap_or(0)));
         Ok([again, recheck].into_iter().flatten().min())
     }
 
     async fn claim_pods(&self, set: &DaemonSet) -> Result<Vec<Arc<Pod>>, Error> {
         let meta = &set.metadata;
-        let claimer = Claimer { api: &self.api, owner_kind: &resource::DAEMON_SETS, owner: meta, kind: &resource::PODS };
+        let claimer = Claimer {
+            api: &self.api,
+            owner_kind: &resource::DAEMON_SETS,
+            owner: meta,
+            kind: &resource::PODS,
+        };
         let owned = self.pods.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.pods.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));
-        claimer.claim_all(owned.into_iter().chain(orphans), |p| &p.metadata, |p| selects(set, &p.metadata)).await
+        claimer
+            .claim_all(owned.into_iter().chain(orphans), |p| &p.metadata, |p| selects(set, &p.metadata))
+            .await
     }
 
     /// The present template's revision, made if it is missing, and all of them. None: try again after the informer.
-    async fn current_revision(&self, set: &DaemonSet) -> Result<(Option<Arc<ControllerRevision>>, Vec<Arc<ControllerRevision>>), Error> {
+    async fn current_revision(
+        &self,
+        set: &DaemonSet,
+    ) -> Result<(Option<Arc<ControllerRevision>>, Vec<Arc<ControllerRevision>>), Error> {
         let meta = &set.metadata;
         let kind = &resource::CONTROLLER_REVISIONS;
         let claimer = Claimer { api: &self.api, owner_kind: &resource::DAEMON_SETS, owner: meta, kind };
         let owned = self.revisions.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.revisions.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));
         let orphans = orphans.into_iter().filter(|r| r.metadata.namespace == meta.namespace);
-        let revisions =
-            claimer.claim_all(owned.into_iter().chain(orphans), |r| &r.metadata, |r| selects(set, &r.metadata)).await?;
+        let revisions = claimer
+            .claim_all(owned.into_iter().chain(orphans), |r| &r.metadata, |r| selects(set, &r.metadata))
+            .await?;
         let newest = revisions.iter().map(|r| r.revision).max().unwrap_or(0);
         if let Some(current) = history::find_current(set, &revisions) {
             if current.revision < newest {
                 // An earlier template again: it becomes the newest revision.
                 let patch = json!({"revision": newest + 1});
-                self.api.patch::<IgnoredAny>(kind, &meta.namespace, &current.metadata.name, "", &Patch::Merge, &patch).await?;
+                self.api
+                    .patch::<IgnoredAny>(
+                        kind,
+                        &meta.namespace,
+                        &current.metadata.name,
+                        "",
+                        &Patch::Merge,
+                        &patch,
+                    )
+                    .await?;
             }
             return Ok((Some(current.clone()), revisions));
         }
         let (name, body) = history::new_revision(set, newest + 1, set.status.collision_count);
         match self.api.create::<ControllerRevision>(kind, &meta.namespace, &body).await {
             Ok(made) => Ok((Some(Arc::new(made)), revisions)),
-            Err(e) if e.is_already_exists() => self.collision(set, &name, e).await.map(|found| (Some(found), revisions)),
+            Err(e) if e.is_already_exists() => {
+                self.collision(set, &name, e).await.map(|found| (Some(found), revisions))
+            }
             Err(e) if e.is_namespace_terminating() => Ok((None, revisions)),
             Err(e) => Err(e),
         }
     }
 
     /// A revision of that name: ours, not seen yet, or another template of the same hash.
-    async fn collision(&self, set: &DaemonSet, name: &str, error: Error) -> Result<Arc<ControllerRevision>, Error> {
-        let present: ControllerRevision = self.api.get(&resource::CONTROLLER_REVISIONS, &set.metadata.namespace, name).await?;
+    async fn collision(
+        &self,
+        set: &DaemonSet,
+        name: &str,
+        error: Error,
+    ) -> Result<Arc<ControllerRevision>, Error> {
+        let present: ControllerRevision =
+            self.api.get(&resource::CONTROLLER_REVISIONS, &set.metadata.namespace, name).await?;
         let present = [Arc::new(present)];
-        if history::find_current(set, &present).is_some() && present[0].metadata.is_controlled_by(&set.metadata.uid) {
+        if history::find_current(set, &present).is_some()
+            && present[0].metadata.is_controlled_by(&set.metadata.uid)
+        {
             return Ok(present[0].clone());
         }
-        let status = DaemonSetStatus { collision_count: Some(set.status.collision_count.unwrap_or(0) + 1), ..set.status.clone() };
+        let status = DaemonSetStatus {
+            collision_count: Some(set.status.collision_count.unwrap_or(0) + 1),
+            ..set.status.clone()
+        };
         self.write_status(set, &set.metadata, status).await?;
         Err(error)
     }
 
     /// Creates and deletes pods; how long until pods that ended too often may be looked at again.
-    async fn act(&self, set: &DaemonSet, hash: &str, nodes: &[Arc<Node>], pods: &[Arc<Pod>]) -> Result<Option<Duration>, Error> {
+    async fn act(
+        &self,
+        set: &DaemonSet,
+        hash: &str,
+        nodes: &[Arc<Node>],
+        pods: &[Arc<Pod>],
+    ) -> Result<Option<Duration>, Error> {
         let snapshot = Snapshot::new(set, hash, nodes, pods, Time::now());
         let mut plan = plan::manage(&snapshot);
         let again = self.hold_back(set, &mut plan);
@@ -250,7 +308,8 @@ impl Controller {
         let mut wait: Option<Duration> = None;
         plan.delete.retain(|removal| {
             let Some(reason) = removal.ended else { return true };
-            let (times, next) = ended.entry((key.clone(), removal.pod.spec.node_name.to_string())).or_insert((0, now));
+            let (times, next) =
+                ended.entry((key.clone(), removal.pod.spec.node_name.to_string())).or_insert((0, now));
             if *next > now {
                 let left = *next - now;
                 wait = Some(wait.map_or(left, |w| w.min(left)));
@@ -267,7 +326,10 @@ impl Controller {
     fn tell_ended(&self, set: &DaemonSet, removal: &Removal, reason: &str) {
         let (meta, phase) = (&removal.pod.metadata, removal.pod.status.phase.to_lowercase());
         let node = &removal.pod.spec.node_name;
-        let message = format!("Found {phase} daemon pod {}/{} on node {node}, will try to kill it", meta.namespace, meta.name);
+        let message = format!(
+            "Found {phase} daemon pod {}/{} on node {node}, will try to kill it",
+            meta.namespace, meta.name
+        );
         let reference = ObjectReference::new(&resource::DAEMON_SETS, &set.metadata);
         if reason == "FailedDaemonPod" {
             self.recorder.warning(&reference, reason, message);
@@ -283,9 +345,17 @@ impl Controller {
             return Ok(());
         }
         let key = set.metadata.key();
-        self.expectations.expect(&key, plan.create.len(), plan.delete.iter().map(|r| r.pod.metadata.uid.to_string()));
-        let control =
-            PodControl { api: &self.api, recorder: &self.recorder, owner_kind: &resource::DAEMON_SETS, owner: &set.metadata };
+        self.expectations.expect(
+            &key,
+            plan.create.len(),
+            plan.delete.iter().map(|r| r.pod.metadata.uid.to_string()),
+        );
+        let control = PodControl {
+            api: &self.api,
+            recorder: &self.recorder,
+            owner_kind: &resource::DAEMON_SETS,
+            owner: &set.metadata,
+        };
         let created = self.create(set, hash, &control, &plan).await;
         let deletions = plan.delete.iter().map(|removal| async {
             let result = control.delete(&removal.pod.metadata).await;
@@ -294,11 +364,18 @@ impl Controller {
             }
             result
         });
-        let failed = join_all(deletions).await.into_iter().filter_map(Result::err).find(|e| !e.is_not_found());
+        let failed =
+            join_all(deletions).await.into_iter().filter_map(Result::err).find(|e| !e.is_not_found());
         created.and(failed.map_or(Ok(()), Err))
     }
 
-    async fn create(&self, set: &DaemonSet, hash: &str, control: &PodControl<'_>, plan: &Plan) -> Result<(), Error> {
+    async fn create(
+        &self,
+        set: &DaemonSet,
+        hash: &str,
+        control: &PodControl<'_>,
+        plan: &Plan,
+    ) -> Result<(), Error> {
         let (key, template) = (set.metadata.key(), &set.spec.template);
         let mut labels = template.metadata.labels.with(HASH_LABEL, hash);
         if let Some(generation) = set.metadata.annotations.get(GENERATION_ANNOTATION) {
@@ -322,12 +399,21 @@ impl Controller {
         error.map_or(Ok(()), Err)
     }
 
-    async fn write_status(&self, set: &DaemonSet, meta: &ObjectMeta, status: DaemonSetStatus) -> Result<(), Error> {
+    async fn write_status(
+        &self,
+        set: &DaemonSet,
+        meta: &ObjectMeta,
+        status: DaemonSetStatus,
+    ) -> Result<(), Error> {
         if status == set.status {
             return Ok(());
         }
         let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "status": status});
-        match self.api.update::<IgnoredAny>(&resource::DAEMON_SETS, &meta.namespace, &meta.name, "status", &body).await {
+        match self
+            .api
+            .update::<IgnoredAny>(&resource::DAEMON_SETS, &meta.namespace, &meta.name, "status", &body)
+            .await
+        {
             Err(e) if e.is_not_found() => Ok(()),
             other => other.map(drop),
         }

@@ -47,7 +47,9 @@ impl Placement {
             return no;
         }
         let untolerated = |effects: &[&str]| {
-            let counts = |t: &&Taint| effects.contains(&&*t.effect) && !self.tolerations.iter().any(|own| own.tolerates(t));
+            let counts = |t: &&Taint| {
+                effects.contains(&&*t.effect) && !self.tolerations.iter().any(|own| own.tolerates(t))
+            };
             node.spec.taints.iter().any(|t| counts(&t))
         };
         Fit { run: !untolerated(&["NoSchedule", "NoExecute"]), stay: !untolerated(&["NoExecute"]) }
@@ -93,7 +95,8 @@ impl SpecMaker {
         let host_network = spec["hostNetwork"] == Value::Bool(true);
         let mut present: Vec<Value> = spec["tolerations"].as_array().cloned().unwrap_or_default();
         for toleration in tolerations(host_network) {
-            let is_like = |t: &Value| t["key"] == json!(toleration.key) && t["effect"] == json!(toleration.effect);
+            let is_like =
+                |t: &Value| t["key"] == json!(toleration.key) && t["effect"] == json!(toleration.effect);
             present.retain(|t| !is_like(t));
             present.push(json!(toleration));
         }
@@ -110,8 +113,14 @@ impl SpecMaker {
             spec["affinity"] = json!({});
         }
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
-        let terms = spec["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"].as_array().cloned().unwrap_or_default();
-        let mut terms: Vec<Value> = terms.into_iter().filter(|t| t["matchExpressions"].is_array() || t["matchFields"].is_array()).collect();
+        let terms = spec["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let mut terms: Vec<Value> = terms
+            .into_iter()
+            .filter(|t| t["matchExpressions"].is_array() || t["matchFields"].is_array())
+            .collect();
         for term in &mut terms {
             term["matchFields"] = field.clone();
         }

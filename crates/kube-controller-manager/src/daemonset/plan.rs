@@ -41,7 +41,13 @@ pub struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    pub fn new(set: &'a DaemonSet, hash: &'a str, nodes: &'a [Arc<Node>], pods: &'a [Arc<Pod>], now: Time) -> Self {
+    pub fn new(
+        set: &'a DaemonSet,
+        hash: &'a str,
+        nodes: &'a [Arc<Node>],
+        pods: &'a [Arc<Pod>],
+        now: Time,
+    ) -> Self {
         let placement = Placement::of(set);
         let fits = nodes.iter().map(|n| (n.metadata.name.as_str(), placement.fit(n))).collect();
         let mut by_node: HashMap<&str, Vec<&Arc<Pod>>> = HashMap::new();
@@ -102,7 +108,8 @@ pub fn manage(snapshot: &Snapshot<'_>) -> Plan {
     // Pods that no scheduler placed yet on nodes that are gone; those that ran there are the pod collector's.
     for (node, pods) in &snapshot.pods {
         if !snapshot.fits.contains_key(node) {
-            let unscheduled = pods.iter().filter(|p| p.spec.node_name.is_empty() && !p.metadata.is_being_deleted());
+            let unscheduled =
+                pods.iter().filter(|p| p.spec.node_name.is_empty() && !p.metadata.is_being_deleted());
             plan.delete.extend(unscheduled.map(|p| removal(p)));
         }
     }
@@ -122,7 +129,9 @@ fn manage_node(snapshot: &Snapshot<'_>, node: &str, fit: Fit, plan: &mut Plan) {
         for pod in pods.iter().filter(|p| !p.metadata.is_being_deleted()) {
             match &*pod.status.phase {
                 "Failed" => plan.delete.push(Removal { pod: (*pod).clone(), ended: Some("FailedDaemonPod") }),
-                "Succeeded" => plan.delete.push(Removal { pod: (*pod).clone(), ended: Some("SucceededDaemonPod") }),
+                "Succeeded" => {
+                    plan.delete.push(Removal { pod: (*pod).clone(), ended: Some("SucceededDaemonPod") })
+                }
                 _ => running.push(*pod),
             }
         }
@@ -158,7 +167,10 @@ pub fn roll(snapshot: &Snapshot<'_>) -> Plan {
 }
 
 /// The pods of a node by template, or None where there are several of one.
-fn old_and_new<'a>(snapshot: &Snapshot<'a>, node: &str) -> Option<(Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>)> {
+fn old_and_new<'a>(
+    snapshot: &Snapshot<'a>,
+    node: &str,
+) -> Option<(Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>)> {
     let present = snapshot.pods_on(node).iter().copied().filter(|p| !p.metadata.is_being_deleted());
     let (new, old): (Vec<_>, Vec<_>) = present.partition(|p| snapshot.is_updated(p));
     (new.len() < 2 && old.len() < 2).then(|| (old.first().copied(), new.first().copied()))

@@ -22,7 +22,12 @@ fn set(update: Value) -> DaemonSet {
 
 fn node(name: &str, taint: &str) -> Arc<Node> {
     let taints = if taint.is_empty() { json!([]) } else { json!([{"key": "k", "effect": taint}]) };
-    Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "labels": {"disk": "ssd"}}, "spec": {"taints": taints}})).unwrap())
+    Arc::new(
+        serde_json::from_value(
+            json!({"metadata": {"name": name, "labels": {"disk": "ssd"}}, "spec": {"taints": taints}}),
+        )
+        .unwrap(),
+    )
 }
 
 /// A pod of revision `hash` on `node`.
@@ -59,7 +64,10 @@ fn every_fitting_node_gets_one() {
     assert_eq!(told(&plan), (texts(&["n1"]), texts(&["on3", "failed"])));
     assert_eq!(plan.delete[1].ended, Some("FailedDaemonPod"));
     let status = status(&snapshot, None);
-    assert_eq!((status.desired_number_scheduled, status.current_number_scheduled, status.number_misscheduled), (2, 1, 2));
+    assert_eq!(
+        (status.desired_number_scheduled, status.current_number_scheduled, status.number_misscheduled),
+        (2, 1, 2)
+    );
     assert_eq!((status.number_ready, status.number_unavailable, status.observed_generation), (0, 2, 3));
 }
 
@@ -99,7 +107,10 @@ fn a_surge_comes_before_the_end() {
     more.push(pod("x1", "n1", "new", "Running", false));
     assert_eq!(told(&roll(&Snapshot::new(&d, "new", &nodes, &more, Time::now()))), (vec![], vec![]));
     more[2] = pod("x1", "n1", "new", "Running", true);
-    assert_eq!(told(&roll(&Snapshot::new(&d, "new", &nodes, &more, Time::now()))), (texts(&["n2"]), texts(&["o1"])));
+    assert_eq!(
+        told(&roll(&Snapshot::new(&d, "new", &nodes, &more, Time::now()))),
+        (texts(&["n2"]), texts(&["o1"]))
+    );
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub async fn run(context: Context) {
     deployments.wait_synced().await;
     sets.wait_synced().await;
     pods.wait_synced().await;
-    let (queue, workers) = (controller.queue.clone(), context.options.concurrency.concurrent_deployment_syncs);
+    let (queue, workers) =
+        (controller.queue.clone(), context.options.concurrency.concurrent_deployment_syncs);
     let sync = move |key| {
         let controller = controller.clone();
         async move { controller.sync(key).await }
@@ -110,7 +111,8 @@ impl Controller {
         }
         let claimed = self.claim(&deployment).await?;
         let newest = model::find_new(&deployment, &claimed);
-        let sets: Vec<Set> = claimed.iter().enumerate().map(|(i, set)| Set::of(set, newest == Some(i))).collect();
+        let sets: Vec<Set> =
+            claimed.iter().enumerate().map(|(i, set)| Set::of(set, newest == Some(i))).collect();
         let old_pods_run = deployment.spec.strategy.kind == "Recreate" && self.old_pods_run(&sets);
         let plan = plan::plan(&deployment, sets, old_pods_run, self.counts_terminating, Time::now());
         let mut versions: HashMap<CompactString, CompactString> =
@@ -129,7 +131,10 @@ impl Controller {
         let message = "This deployment is selecting all pods. A non-empty selector is required.";
         self.recorder.warning(&reference, "SelectingAll", message);
         if deployment.status.observed_generation < deployment.metadata.generation {
-            let status = DeploymentStatus { observed_generation: deployment.metadata.generation, ..deployment.status.clone() };
+            let status = DeploymentStatus {
+                observed_generation: deployment.metadata.generation,
+                ..deployment.status.clone()
+            };
             self.put_status(deployment, &deployment.metadata, &status).await?;
         }
         Ok(None)
@@ -137,8 +142,12 @@ impl Controller {
 
     async fn claim(&self, deployment: &Deployment) -> Result<Vec<Arc<ReplicaSet>>, Error> {
         let meta = &deployment.metadata;
-        let claimer =
-            Claimer { api: &self.api, owner_kind: &resource::DEPLOYMENTS, owner: meta, kind: &resource::REPLICA_SETS };
+        let claimer = Claimer {
+            api: &self.api,
+            owner_kind: &resource::DEPLOYMENTS,
+            owner: meta,
+            kind: &resource::REPLICA_SETS,
+        };
         let owned = self.sets.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.sets.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));
         let candidates = owned.into_iter().chain(orphans);
@@ -151,7 +160,12 @@ impl Controller {
     }
 
     /// Whether to go on with the next action.
-    async fn act(&self, deployment: &Deployment, action: &Action, versions: &mut Versions) -> Result<bool, Error> {
+    async fn act(
+        &self,
+        deployment: &Deployment,
+        action: &Action,
+        versions: &mut Versions,
+    ) -> Result<bool, Error> {
         match action {
             Action::Create { name, hash, replicas, annotations } => {
                 let body = new_set(deployment, name, hash, *replicas, annotations);
@@ -169,7 +183,11 @@ impl Controller {
             }
             Action::Delete { name, uid } => {
                 let options = DeleteOptions::uid(uid);
-                match self.api.delete(&resource::REPLICA_SETS, &deployment.metadata.namespace, name, &options).await {
+                match self
+                    .api
+                    .delete(&resource::REPLICA_SETS, &deployment.metadata.namespace, name, &options)
+                    .await
+                {
                     Err(e) if !e.is_not_found() => Err(e),
                     _ => Ok(true),
                 }
@@ -187,17 +205,30 @@ impl Controller {
     }
 
     /// Patches the set as it was read; a set that changed since then is a conflict.
-    async fn patch(&self, deployment: &Deployment, name: &str, mut patch: Value, versions: &mut Versions) -> Result<(), Error> {
+    async fn patch(
+        &self,
+        deployment: &Deployment,
+        name: &str,
+        mut patch: Value,
+        versions: &mut Versions,
+    ) -> Result<(), Error> {
         if let Some(version) = versions.get(name) {
             patch["metadata"]["resourceVersion"] = version.as_str().into();
         }
         let namespace = &deployment.metadata.namespace;
-        let after: OnlyMeta = self.api.patch(&resource::REPLICA_SETS, namespace, name, "", &Patch::Merge, &patch).await?;
+        let after: OnlyMeta =
+            self.api.patch(&resource::REPLICA_SETS, namespace, name, "", &Patch::Merge, &patch).await?;
         versions.insert(name.into(), after.metadata.resource_version);
         Ok(())
     }
 
-    async fn create(&self, deployment: &Deployment, name: &str, body: &Value, replicas: i32) -> Result<bool, Error> {
+    async fn create(
+        &self,
+        deployment: &Deployment,
+        name: &str,
+        body: &Value,
+        replicas: i32,
+    ) -> Result<bool, Error> {
         let namespace = &deployment.metadata.namespace;
         match self.api.create::<IgnoredAny>(&resource::REPLICA_SETS, namespace, body).await {
             Ok(_) => {
@@ -229,10 +260,18 @@ impl Controller {
         Err(error)
     }
 
-    async fn tell_failed_create(&self, deployment: &Deployment, name: &str, error: &Error) -> Result<(), Error> {
+    async fn tell_failed_create(
+        &self,
+        deployment: &Deployment,
+        name: &str,
+        error: &Error,
+    ) -> Result<(), Error> {
         let message = format!("Failed to create new replica set {name:?}: {error}");
         let mut status = deployment.status.clone();
-        let failed = Condition { last_update_time: Some(Time::now()), ..Condition::new("Progressing", "False", "ReplicaSetCreateError", message, Time::now()) };
+        let failed = Condition {
+            last_update_time: Some(Time::now()),
+            ..Condition::new("Progressing", "False", "ReplicaSetCreateError", message, Time::now())
+        };
         model::set_condition(&mut status.conditions, failed);
         if status == deployment.status {
             return Ok(());
@@ -251,7 +290,12 @@ impl Controller {
         self.put_status(deployment, &meta, &plan.status).await
     }
 
-    async fn put_status(&self, deployment: &Deployment, meta: &ObjectMeta, status: &DeploymentStatus) -> Result<(), Error> {
+    async fn put_status(
+        &self,
+        deployment: &Deployment,
+        meta: &ObjectMeta,
+        status: &DeploymentStatus,
+    ) -> Result<(), Error> {
         let body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "status": status});
         let (namespace, name) = (&deployment.metadata.namespace, &deployment.metadata.name);
         match self.api.update::<IgnoredAny>(&resource::DEPLOYMENTS, namespace, name, "status", &body).await {
@@ -272,7 +316,13 @@ fn selects(deployment: &Deployment, set: &ReplicaSet) -> bool {
     !deployment.spec.selector.is_empty() && deployment.spec.selector.matches(&set.metadata.labels)
 }
 
-fn new_set(deployment: &Deployment, name: &str, hash: &str, replicas: i32, annotations: &client::StringMap) -> Value {
+fn new_set(
+    deployment: &Deployment,
+    name: &str,
+    hash: &str,
+    replicas: i32,
+    annotations: &client::StringMap,
+) -> Value {
     let spec = &deployment.spec;
     let labels = spec.template.metadata.labels.with(HASH_LABEL, hash);
     let mut selector = spec.selector.clone();

@@ -100,9 +100,13 @@ impl Limits {
 }
 
 /// The set whose template is the Deployment's, apart from the hash label; the oldest of several.
-pub fn find_new(deployment: &Deployment, sets: &[impl std::ops::Deref<Target = ReplicaSet>]) -> Option<usize> {
-    let mut matching: Vec<usize> =
-        (0..sets.len()).filter(|i| same_template(&sets[*i].spec.template, &deployment.spec.template)).collect();
+pub fn find_new(
+    deployment: &Deployment,
+    sets: &[impl std::ops::Deref<Target = ReplicaSet>],
+) -> Option<usize> {
+    let mut matching: Vec<usize> = (0..sets.len())
+        .filter(|i| same_template(&sets[*i].spec.template, &deployment.spec.template))
+        .collect();
     matching.sort_by(|a, b| {
         let age = |i: usize| (sets[i].metadata.creation_timestamp, sets[i].metadata.name.clone());
         age(*a).cmp(&age(*b))
@@ -140,7 +144,13 @@ pub fn safe_encode(text: &str) -> String {
 }
 
 /// The annotations that a set gets from its Deployment and its revision, or None if it has them.
-pub fn set_annotations(deployment: &ObjectMeta, present: &StringMap, revision: i64, limits: Limits, exists: bool) -> Option<StringMap> {
+pub fn set_annotations(
+    deployment: &ObjectMeta,
+    present: &StringMap,
+    revision: i64,
+    limits: Limits,
+    exists: bool,
+) -> Option<StringMap> {
     let mut new = present.clone();
     let copied = deployment.annotations.iter().filter(|(key, _)| !is_own(key));
     for (key, value) in copied {
@@ -167,7 +177,8 @@ fn is_own(key: &str) -> bool {
 
 fn history(present: &StringMap, old: i64) -> String {
     let known = present.get(REVISION_HISTORY).filter(|h| !h.is_empty());
-    let mut revisions: Vec<String> = known.map(|h| h.split(',').map(str::to_owned).collect()).unwrap_or_default();
+    let mut revisions: Vec<String> =
+        known.map(|h| h.split(',').map(str::to_owned).collect()).unwrap_or_default();
     revisions.push(old.to_string());
     while revisions.len() > 1 && revisions.join(",").len() > HISTORY_LENGTH {
         revisions.remove(0);

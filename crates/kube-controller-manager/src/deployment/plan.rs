@@ -15,11 +15,28 @@ use crate::views::workload::DeploymentStatus;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// The ReplicaSet of the present template.
-    Create { name: String, hash: String, replicas: i32, annotations: StringMap },
+    Create {
+        name: String,
+        hash: String,
+        replicas: i32,
+        annotations: StringMap,
+    },
     /// Other annotations or minReadySeconds; the size stays.
-    Annotate { name: CompactString, annotations: StringMap, min_ready_seconds: i32 },
-    Scale { name: CompactString, from: i32, to: i32, annotations: StringMap },
-    Delete { name: CompactString, uid: CompactString },
+    Annotate {
+        name: CompactString,
+        annotations: StringMap,
+        min_ready_seconds: i32,
+    },
+    Scale {
+        name: CompactString,
+        from: i32,
+        to: i32,
+        annotations: StringMap,
+    },
+    Delete {
+        name: CompactString,
+        uid: CompactString,
+    },
 }
 
 /// Everything that a sync does.
@@ -47,11 +64,25 @@ pub(super) struct Planner<'a> {
 
 /// Plans one sync. `sets` are all ReplicaSets of the Deployment, the new one marked; `old_pods_run`: pods of old
 /// sets are still there (asked of Recreate only).
-pub fn plan(deployment: &Deployment, sets: Vec<Set>, old_pods_run: bool, counts_terminating: bool, now: Time) -> Plan {
+pub fn plan(
+    deployment: &Deployment,
+    sets: Vec<Set>,
+    old_pods_run: bool,
+    counts_terminating: bool,
+    now: Time,
+) -> Plan {
     let limits = Limits::of(deployment);
     let status = deployment.status.clone();
-    let mut planner =
-        Planner { deployment, limits, sets, now, actions: vec![], status, revision: None, counts_terminating };
+    let mut planner = Planner {
+        deployment,
+        limits,
+        sets,
+        now,
+        actions: vec![],
+        status,
+        revision: None,
+        counts_terminating,
+    };
     let again_after = planner.run(old_pods_run);
     Plan { actions: planner.actions, status: planner.status, revision: planner.revision, again_after }
 }
@@ -73,7 +104,11 @@ impl Planner<'_> {
             self.status = status::calculate(self);
             return None;
         }
-        if self.limits.rolling { self.roll() } else { self.recreate(old_pods_run) }
+        if self.limits.rolling {
+            self.roll()
+        } else {
+            self.recreate(old_pods_run)
+        }
         status::progress(self)
     }
 
@@ -119,7 +154,8 @@ impl Planner<'_> {
     fn refresh(&mut self, at: usize, revision: i64) {
         let min_ready_seconds = self.deployment.spec.min_ready_seconds;
         let set = &mut self.sets[at];
-        let annotations = set_annotations(&self.deployment.metadata, &set.annotations, revision, self.limits, true);
+        let annotations =
+            set_annotations(&self.deployment.metadata, &set.annotations, revision, self.limits, true);
         if annotations.is_some() || set.min_ready_seconds != min_ready_seconds {
             set.annotations = annotations.unwrap_or_else(|| set.annotations.clone());
             set.min_ready_seconds = min_ready_seconds;
@@ -127,7 +163,8 @@ impl Planner<'_> {
             self.actions.push(Action::Annotate { name, annotations, min_ready_seconds });
         }
         let set = &self.sets[at];
-        let (name, revision) = (set.name.clone(), set.annotations.get(REVISION).unwrap_or_default().to_owned());
+        let (name, revision) =
+            (set.name.clone(), set.annotations.get(REVISION).unwrap_or_default().to_owned());
         self.show_revision(&revision);
         let known = self.status.conditions.iter().any(|c| c.kind == "Progressing");
         if status::has_deadline(self.deployment) && !known {
@@ -153,7 +190,8 @@ impl Planner<'_> {
         let name = format!("{}-{hash}", deployment.metadata.name);
         let replicas = self.new_set_size(0);
         let annotations =
-            set_annotations(&deployment.metadata, &StringMap::default(), revision, self.limits, false).unwrap_or_default();
+            set_annotations(&deployment.metadata, &StringMap::default(), revision, self.limits, false)
+                .unwrap_or_default();
         self.sets.push(Set {
             name: name.as_str().into(),
             uid: CompactString::default(),
@@ -193,7 +231,12 @@ impl Planner<'_> {
         }
         set.annotations = annotations.unwrap_or_else(|| set.annotations.clone());
         set.replicas = to;
-        self.actions.push(Action::Scale { name: set.name.clone(), from, to, annotations: set.annotations.clone() });
+        self.actions.push(Action::Scale {
+            name: set.name.clone(),
+            from,
+            to,
+            annotations: set.annotations.clone(),
+        });
         from != to
     }
 
@@ -212,7 +255,8 @@ impl Planner<'_> {
         if present == self.limits.replicas {
             return false;
         }
-        let size = if present > self.limits.replicas { self.limits.replicas } else { self.new_set_size(present) };
+        let size =
+            if present > self.limits.replicas { self.limits.replicas } else { self.new_set_size(present) };
         self.scale(at, size)
     }
 
@@ -223,7 +267,8 @@ impl Planner<'_> {
 
     fn recreate(&mut self, old_pods_run: bool) {
         self.find_or_create(false);
-        let old: Vec<usize> = (0..self.sets.len()).filter(|i| !self.sets[*i].is_new && self.sets[*i].replicas > 0).collect();
+        let old: Vec<usize> =
+            (0..self.sets.len()).filter(|i| !self.sets[*i].is_new && self.sets[*i].replicas > 0).collect();
         let scaled = old.into_iter().fold(false, |any, at| self.scale(at, 0) || any);
         if scaled || old_pods_run || self.sets.iter().any(|s| !s.is_new && s.status.replicas > 0) {
             return;
@@ -256,11 +301,15 @@ impl Planner<'_> {
 
     /// Deletes the oldest sets beyond the history's limit, as far as they are empty and seen to be.
     fn clean_up(&mut self) {
-        let Some(limit) = self.deployment.spec.revision_history_limit.filter(|l| *l != i32::MAX) else { return };
+        let Some(limit) = self.deployment.spec.revision_history_limit.filter(|l| *l != i32::MAX) else {
+            return;
+        };
         let mut old: Vec<&Set> = self.sets.iter().filter(|s| !s.is_new && !s.deleting).collect();
         let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         old.sort_by_key(|s| s.revision());
-        let idle = |s: &&Set| s.replicas == 0 && s.status.replicas == 0 && s.generation <= s.status.observed_generation;
+        let idle = |s: &&Set| {
+            s.replicas == 0 && s.status.replicas == 0 && s.generation <= s.status.observed_generation
+        };
         let delete = old.into_iter().take(surplus).filter(idle);
         self.actions.extend(delete.map(|s| Action::Delete { name: s.name.clone(), uid: s.uid.clone() }));
     }

@@ -8,7 +8,8 @@ type Sizes = Vec<(usize, i32)>;
 /// Which old sets shrink in a rolling update, and to what: first those pods that are not healthy, then as many as
 /// can be spared.
 pub fn shrink_old(sets: &[Set], limits: Limits) -> Sizes {
-    let old: Vec<usize> = by_creation(sets, (0..sets.len()).filter(|i| !sets[*i].is_new && sets[*i].replicas > 0));
+    let old: Vec<usize> =
+        by_creation(sets, (0..sets.len()).filter(|i| !sets[*i].is_new && sets[*i].replicas > 0));
     if old.is_empty() {
         return vec![];
     }
@@ -75,7 +76,9 @@ fn active_or_latest(sets: &[Set]) -> Option<usize> {
     match (active.next(), active.next()) {
         (Some(only), None) => Some(only),
         (Some(_), Some(_)) => None,
-        (None, _) => sets.iter().position(|s| s.is_new).or_else(|| by_creation(sets, 0..sets.len()).last().copied()),
+        (None, _) => {
+            sets.iter().position(|s| s.is_new).or_else(|| by_creation(sets, 0..sets.len()).last().copied())
+        }
     }
 }
 

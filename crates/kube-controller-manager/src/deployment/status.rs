@@ -30,7 +30,9 @@ pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) ->
 
 /// Counts and the Available condition.
 pub(super) fn calculate(planner: &Planner<'_>) -> DeploymentStatus {
-    let sum = |of: fn(&crate::views::workload::ReplicaSetStatus) -> i32| planner.sets.iter().map(|s| of(&s.status)).sum::<i32>();
+    let sum = |of: fn(&crate::views::workload::ReplicaSetStatus) -> i32| {
+        planner.sets.iter().map(|s| of(&s.status)).sum::<i32>()
+    };
     let wanted: i32 = planner.sets.iter().map(|s| s.replicas).sum();
     let available = sum(|s| s.available_replicas);
     let mut status = DeploymentStatus {
@@ -40,13 +42,21 @@ pub(super) fn calculate(planner: &Planner<'_>) -> DeploymentStatus {
         ready_replicas: sum(|s| s.ready_replicas),
         available_replicas: available,
         unavailable_replicas: (wanted - available).max(0),
-        terminating_replicas: planner.counts_terminating.then(|| sum(|s| s.terminating_replicas.unwrap_or(0))),
+        terminating_replicas: planner
+            .counts_terminating
+            .then(|| sum(|s| s.terminating_replicas.unwrap_or(0))),
         conditions: planner.status.conditions.clone(),
         collision_count: planner.status.collision_count,
     };
     let enough = available >= planner.limits.replicas - planner.limits.max_unavailable;
     let condition = if enough {
-        new_condition(AVAILABLE, "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into(), planner.now)
+        new_condition(
+            AVAILABLE,
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.".into(),
+            planner.now,
+        )
     } else {
         let message = "Deployment does not have minimum availability.".into();
         new_condition(AVAILABLE, "False", "MinimumReplicasUnavailable", message, planner.now)
@@ -62,7 +72,8 @@ pub(super) fn progress(planner: &mut Planner<'_>) -> Option<i64> {
     if !has_deadline(planner.deployment) {
         new.conditions.retain(|c| c.kind != PROGRESSING);
     } else {
-        let done = new.replicas == new.updated_replicas && present.as_ref().is_some_and(|c| c.reason == COMPLETE);
+        let done =
+            new.replicas == new.updated_replicas && present.as_ref().is_some_and(|c| c.reason == COMPLETE);
         if !done {
             judge(planner, &mut new, present.as_ref());
         }
@@ -85,7 +96,10 @@ fn judge(planner: &Planner<'_>, new: &mut DeploymentStatus, present: Option<&Con
     let old = &deployment.status;
     if is_complete(deployment, new) {
         let message = format!("{subject} has successfully progressed.");
-        set_condition(&mut new.conditions, new_condition(PROGRESSING, "True", COMPLETE, message, planner.now));
+        set_condition(
+            &mut new.conditions,
+            new_condition(PROGRESSING, "True", COMPLETE, message, planner.now),
+        );
     } else if has_progressed(old, new) {
         let message = format!("{subject} is progressing.");
         let mut condition = new_condition(PROGRESSING, "True", "ReplicaSetUpdated", message, planner.now);
@@ -97,7 +111,10 @@ fn judge(planner: &Planner<'_>, new: &mut DeploymentStatus, present: Option<&Con
         new.conditions.push(condition);
     } else if is_timed_out(planner, present) {
         let message = format!("{subject} has timed out progressing.");
-        set_condition(&mut new.conditions, new_condition(PROGRESSING, "False", TIMED_OUT, message, planner.now));
+        set_condition(
+            &mut new.conditions,
+            new_condition(PROGRESSING, "False", TIMED_OUT, message, planner.now),
+        );
     }
 }
 
@@ -120,7 +137,11 @@ fn is_timed_out(planner: &Planner<'_>, present: Option<&Condition>) -> bool {
 /// What the sets could not do, the new one first.
 fn failure(planner: &Planner<'_>) -> Option<Condition> {
     let of = |new: bool| {
-        planner.sets.iter().filter(move |s| s.is_new == new).find_map(|s| condition(&s.status.conditions, FAILURE))
+        planner
+            .sets
+            .iter()
+            .filter(move |s| s.is_new == new)
+            .find_map(|s| condition(&s.status.conditions, FAILURE))
     };
     let found = of(true).or_else(|| of(false))?;
     Some(Condition { last_update_time: found.last_transition_time, ..found.clone() })

@@ -23,7 +23,8 @@ fn deployment(replicas: i32, image: &str, more: Value) -> Deployment {
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    let meta = json!({"name": "d", "namespace": "n", "uid": "u", "generation": 2, "annotations": {"note": "x"}});
+    let meta =
+        json!({"name": "d", "namespace": "n", "uid": "u", "generation": 2, "annotations": {"note": "x"}});
     serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
 }
 
@@ -68,7 +69,10 @@ fn a_first_rollout_makes_the_set() {
     assert_eq!(annotations.get("note"), Some("x"));
     assert_eq!(plan.revision.as_deref(), Some("1"));
     let reasons: Vec<_> = plan.status.conditions.iter().map(|c| (&*c.kind, &*c.reason)).collect();
-    assert_eq!(reasons, [("Progressing", "NewReplicaSetCreated"), ("Available", "MinimumReplicasUnavailable")]);
+    assert_eq!(
+        reasons,
+        [("Progressing", "NewReplicaSetCreated"), ("Available", "MinimumReplicasUnavailable")]
+    );
     assert_eq!(plan.status.unavailable_replicas, 4);
 }
 
@@ -85,7 +89,9 @@ fn the_hash_is_stable_and_follows_collisions() {
 fn a_rolling_update_step_by_step() {
     let d = deployment(4, "two", json!({}));
     // The new set begins within the surge.
-    let Action::Create { replicas, .. } = &planned(&d, &[set("old", "one", 4, 4, 1, 4)]).actions[0] else { panic!() };
+    let Action::Create { replicas, .. } = &planned(&d, &[set("old", "one", 4, 4, 1, 4)]).actions[0] else {
+        panic!()
+    };
     assert_eq!(*replicas, 1);
     // At the surge's limit the old one gives up what may be unavailable.
     let sets = [set("old", "one", 4, 4, 1, 4), set("new", "two", 1, 0, 2, 4)];
@@ -144,7 +150,10 @@ fn completion_and_history() {
     let sets = [set("a", "one", 0, 0, 1, 2), set("b", "two", 0, 0, 2, 2), set("c", "three", 2, 2, 3, 2)];
     let first = planned(&d, &sets);
     let progressing = first.status.conditions.iter().find(|c| c.kind == "Progressing").unwrap();
-    assert_eq!((&*progressing.reason, &*progressing.message), ("NewReplicaSetAvailable", "ReplicaSet \"c\" has successfully progressed."));
+    assert_eq!(
+        (&*progressing.reason, &*progressing.message),
+        ("NewReplicaSetAvailable", "ReplicaSet \"c\" has successfully progressed.")
+    );
     d.status = first.status;
     let second = planned(&d, &sets);
     assert_eq!(second.actions, [Action::Delete { name: "a".into(), uid: "a".into() }]);
@@ -164,15 +173,15 @@ fn rolling_back_raises_the_revision() {
 #[test]
 fn the_deadline_passes() {
     let mut d = deployment(2, "one", json!({}));
-    let condition = |reason: &str, at: &str| {
-        json!([{"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": at, "lastTransitionTime": at}])
-    };
+    let condition = |reason: &str, at: &str| json!([{"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": at, "lastTransitionTime": at}]);
     let sets = [set("a", "one", 2, 0, 1, 2)];
     d.status = planned(&d, &sets).status;
-    d.status.conditions = serde_json::from_value(condition("ReplicaSetUpdated", "2026-01-01T11:55:00Z")).unwrap();
+    d.status.conditions =
+        serde_json::from_value(condition("ReplicaSetUpdated", "2026-01-01T11:55:00Z")).unwrap();
     let waiting = planned(&d, &sets);
     assert_eq!(waiting.again_after, Some(301));
-    d.status.conditions = serde_json::from_value(condition("ReplicaSetUpdated", "2026-01-01T11:40:00Z")).unwrap();
+    d.status.conditions =
+        serde_json::from_value(condition("ReplicaSetUpdated", "2026-01-01T11:40:00Z")).unwrap();
     let late = planned(&d, &sets);
     let progressing = late.status.conditions.iter().find(|c| c.kind == "Progressing").unwrap();
     assert_eq!((&*progressing.status, &*progressing.reason), ("False", "ProgressDeadlineExceeded"));

@@ -33,7 +33,8 @@ struct Controller {
 /// Runs until shutdown.
 pub async fn run(context: Context) {
     let api = context.api("endpoint-controller").await;
-    let (services, pods, endpoints) = (context.informers.services(), context.informers.pods(), context.informers.endpoints());
+    let (services, pods, endpoints) =
+        (context.informers.services(), context.informers.pods(), context.informers.endpoints());
     let controller = Arc::new(Controller {
         api,
         services: services.store(),
@@ -82,7 +83,10 @@ impl Controller {
                 _ => Ok(None),
             };
         };
-        if service.spec.selector.is_empty() || service.spec.kind == "ExternalName" || service.metadata.is_being_deleted() {
+        if service.spec.selector.is_empty()
+            || service.spec.kind == "ExternalName"
+            || service.metadata.is_being_deleted()
+        {
             return Ok(None);
         }
         let pods: Vec<_> = self
@@ -106,13 +110,21 @@ impl Controller {
 }
 
 /// The object to write, unless the present one says the same.
-fn body(service: &Service, present: Option<&Endpoints>, subsets: Vec<Subset>, truncated: bool) -> Option<Value> {
+fn body(
+    service: &Service,
+    present: Option<&Endpoints>,
+    subsets: Vec<Subset>,
+    truncated: bool,
+) -> Option<Value> {
     let labels = labels(service);
     let over = |annotations: &StringMap| annotations.contains_key(OVER_CAPACITY);
     if let Some(present) = present {
         let mut known = present.subsets.clone();
         plan::sort(&mut known);
-        if known == subsets && present.metadata.labels == labels && over(&present.metadata.annotations) == truncated {
+        if known == subsets
+            && present.metadata.labels == labels
+            && over(&present.metadata.annotations) == truncated
+        {
             return None;
         }
     }

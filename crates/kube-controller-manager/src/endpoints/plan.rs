@@ -23,7 +23,8 @@ pub fn plan(service: &Service, pods: &[Arc<Pod>]) -> (Vec<Subset>, bool) {
             continue;
         }
         let subset = subsets.entry(ports.clone()).or_insert_with(|| Subset { ports, ..Subset::default() });
-        let list = if publish || pod.is_ready() { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let list =
+            if publish || pod.is_ready() { &mut subset.addresses } else { &mut subset.not_ready_addresses };
         list.push(address);
     }
     let mut subsets: Vec<Subset> = subsets.into_values().collect();
@@ -35,7 +36,9 @@ pub fn plan(service: &Service, pods: &[Arc<Pod>]) -> (Vec<Subset>, bool) {
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let ipv6 = match service.spec.ip_families.first() {
         Some(family) => family == "IPv6",
-        None if service.spec.cluster_ip.is_empty() || service.is_headless() => pod.ips().next()?.contains(':'),
+        None if service.spec.cluster_ip.is_empty() || service.is_headless() => {
+            pod.ips().next()?.contains(':')
+        }
         None => service.spec.cluster_ip.contains(':'),
     };
     let ip = pod.ips().find(|ip| ip.contains(':') == ipv6)?;
@@ -108,7 +111,9 @@ mod tests {
     }
 
     fn service(more: &str) -> Service {
-        let text = format!(r#"{{"metadata":{{"name":"s"}},"spec":{{"selector":{{"a":"b"}},"clusterIP":"10.9.0.1","ports":[{{"port":80,"protocol":"TCP","targetPort":8080}}]{more}}}}}"#);
+        let text = format!(
+            r#"{{"metadata":{{"name":"s"}},"spec":{{"selector":{{"a":"b"}},"clusterIP":"10.9.0.1","ports":[{{"port":80,"protocol":"TCP","targetPort":8080}}]{more}}}}}"#
+        );
         serde_json::from_str(&text).unwrap()
     }
 

@@ -60,7 +60,8 @@ pub async fn run(context: Context) {
     pods.wait_synced().await;
     nodes.wait_synced().await;
     slices.wait_synced().await;
-    let (queue, workers) = (controller.queue.clone(), context.options.concurrency.concurrent_service_endpoint_syncs);
+    let (queue, workers) =
+        (controller.queue.clone(), context.options.concurrency.concurrent_service_endpoint_syncs);
     let sync = move |key| {
         let controller = controller.clone();
         async move { controller.sync(key).await }
@@ -76,7 +77,8 @@ pub fn selecting(services: &Store<Service>, old: Option<&Pod>, new: &Pod, delete
     let matches = |service: &Service| {
         let selector = &service.spec.selector;
         !selector.is_empty()
-            && (selector.is_subset_of(&new.metadata.labels) || old.is_some_and(|o| selector.is_subset_of(&o.metadata.labels)))
+            && (selector.is_subset_of(&new.metadata.labels)
+                || old.is_some_and(|o| selector.is_subset_of(&o.metadata.labels)))
     };
     let all = services.by_index(BY_NAMESPACE, &new.metadata.namespace);
     all.into_iter().filter(|s| matches(s)).map(|s| s.metadata.key()).collect()
@@ -108,7 +110,11 @@ impl Controller {
 
     fn slice_changed(&self, slice: &EndpointSlice, deleted: bool) {
         let labels = &slice.metadata.labels;
-        let Some(service) = labels.get(plan::SERVICE_NAME).filter(|_| labels.get(MANAGED_BY) == Some(MANAGER)) else { return };
+        let Some(service) =
+            labels.get(plan::SERVICE_NAME).filter(|_| labels.get(MANAGED_BY) == Some(MANAGER))
+        else {
+            return;
+        };
         let key = ObjectKey::new(&slice.metadata.namespace, service);
         if self.writer.seen(&key, slice, deleted) {
             self.queue.add(key);
@@ -117,7 +123,10 @@ impl Controller {
 
     async fn sync(&self, key: ObjectKey) -> Result<Option<Duration>, Error> {
         let Some(service) = self.services.get_key(&key) else { return Ok(None) };
-        if service.spec.selector.is_empty() || service.spec.kind == "ExternalName" || service.metadata.is_being_deleted() {
+        if service.spec.selector.is_empty()
+            || service.spec.kind == "ExternalName"
+            || service.metadata.is_being_deleted()
+        {
             return Ok(None);
         }
         if !self.writer.is_settled(&key) {
@@ -129,8 +138,11 @@ impl Controller {
             .into_iter()
             .filter(|p| service.spec.selector.is_subset_of(&p.metadata.labels))
             .collect();
-        let ours = |s: &Arc<EndpointSlice>| s.metadata.labels.get(MANAGED_BY) == Some(MANAGER) && !s.metadata.is_being_deleted();
-        let existing: Vec<_> = self.slices.by_index(BY_SERVICE, key.as_str()).into_iter().filter(ours).collect();
+        let ours = |s: &Arc<EndpointSlice>| {
+            s.metadata.labels.get(MANAGED_BY) == Some(MANAGER) && !s.metadata.is_being_deleted()
+        };
+        let existing: Vec<_> =
+            self.slices.by_index(BY_SERVICE, key.as_str()).into_iter().filter(ours).collect();
         let zone_of = |node: &str| self.nodes.get("", node)?.metadata.labels.get(ZONE).map(str::to_owned);
         let changes = plan::plan(&service, &pods, &existing, zone_of, self.max);
         self.writer.write(&key, changes).await?;

@@ -7,7 +7,9 @@ use client::{OwnerReference, StringMap, resource};
 
 use super::reconcile::{Change, Common, Wanted, reconcile, sorted};
 use crate::control::controller_ref;
-use crate::views::network::{Endpoint, EndpointConditions, EndpointPort, Hints, Named, ServicePort, TargetPort, TargetRef};
+use crate::views::network::{
+    Endpoint, EndpointConditions, EndpointPort, Hints, Named, ServicePort, TargetPort, TargetRef,
+};
 use crate::views::{EndpointSlice, Pod, Service};
 
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -73,7 +75,12 @@ fn labels(service: &Service) -> StringMap {
     if service.is_headless() { labels.with(HEADLESS, "") } else { labels }
 }
 
-fn wanted(service: &Service, pods: &[Arc<Pod>], family: &str, zone_of: &impl Fn(&str) -> Option<String>) -> Wanted {
+fn wanted(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    family: &str,
+    zone_of: &impl Fn(&str) -> Option<String>,
+) -> Wanted {
     let mut wanted: Wanted = BTreeMap::new();
     for pod in pods.iter().filter(|p| !p.is_terminal()) {
         let address = pod.ips().find(|ip| ip.contains(':') == (family == "IPv6"));
@@ -118,14 +125,23 @@ pub fn has_hostname(service: &Service, pod: &Pod) -> bool {
     !pod.spec.hostname.is_empty() && pod.spec.subdomain == service.metadata.name
 }
 
-fn endpoint(service: &Service, pod: &Pod, address: &str, zone_of: &impl Fn(&str) -> Option<String>) -> Endpoint {
+fn endpoint(
+    service: &Service,
+    pod: &Pod,
+    address: &str,
+    zone_of: &impl Fn(&str) -> Option<String>,
+) -> Endpoint {
     let (serving, terminating) = (pod.is_ready(), pod.metadata.is_being_deleted());
     let ready = service.spec.publish_not_ready_addresses || (serving && !terminating);
     let node = (!pod.spec.node_name.is_empty()).then(|| pod.spec.node_name.clone());
     let zone = node.as_deref().and_then(zone_of);
     Endpoint {
         addresses: vec![address.into()],
-        conditions: EndpointConditions { ready: Some(ready), serving: Some(serving), terminating: Some(terminating) },
+        conditions: EndpointConditions {
+            ready: Some(ready),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        },
         hostname: has_hostname(service, pod).then(|| pod.spec.hostname.clone()),
         target_ref: Some(TargetRef {
             kind: "Pod".into(),

@@ -78,16 +78,26 @@ impl Writes {
         }
         let creates = self.create.into_iter().map(Change::Create);
         let updates = self.update.into_iter().map(Change::Update);
-        creates.chain(updates).chain(self.delete.into_iter().map(|s| Change::Delete(s.metadata.name))).collect()
+        creates
+            .chain(updates)
+            .chain(self.delete.into_iter().map(|s| Change::Delete(s.metadata.name)))
+            .collect()
     }
 }
 
 /// The slices of one set of ports.
-fn group(slices: Vec<&EndpointSlice>, ports: Vec<EndpointPort>, endpoints: Vec<Endpoint>, common: &Common, work: &mut Writes) {
+fn group(
+    slices: Vec<&EndpointSlice>,
+    ports: Vec<EndpointPort>,
+    endpoints: Vec<Endpoint>,
+    common: &Common,
+    work: &mut Writes,
+) {
     let mut wanted: HashMap<Identity, Endpoint> = endpoints.into_iter().map(|e| (identity(&e), e)).collect();
     let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
     for slice in slices {
-        let kept: Vec<Endpoint> = slice.endpoints.iter().filter_map(|e| wanted.remove(&identity(e))).collect();
+        let kept: Vec<Endpoint> =
+            slice.endpoints.iter().filter_map(|e| wanted.remove(&identity(e))).collect();
         if kept.is_empty() {
             work.delete.push(slice.clone());
         } else if kept != slice.endpoints || !is_dressed(slice, common) {
@@ -160,11 +170,18 @@ fn dress(slice: &mut EndpointSlice, common: &Common) {
 }
 
 fn is_same(slice: &EndpointSlice, other: &EndpointSlice) -> bool {
-    slice.endpoints == other.endpoints && slice.ports == other.ports && slice.metadata.labels == other.metadata.labels
+    slice.endpoints == other.endpoints
+        && slice.ports == other.ports
+        && slice.metadata.labels == other.metadata.labels
 }
 
 fn new_slice(common: &Common, ports: Vec<EndpointPort>, endpoints: Vec<Endpoint>) -> EndpointSlice {
-    let mut slice = EndpointSlice { address_type: common.address_type.into(), ports, endpoints, ..EndpointSlice::default() };
+    let mut slice = EndpointSlice {
+        address_type: common.address_type.into(),
+        ports,
+        endpoints,
+        ..EndpointSlice::default()
+    };
     slice.metadata.generate_name = format!("{}-", common.name).into();
     slice.metadata.namespace = common.namespace.clone();
     dress(&mut slice, common);

@@ -15,7 +15,10 @@ fn service(more: Value) -> Service {
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    serde_json::from_value(json!({"metadata": {"name": "s", "namespace": "n", "uid": "u", "labels": {"x": "y"}}, "spec": spec})).unwrap()
+    serde_json::from_value(
+        json!({"metadata": {"name": "s", "namespace": "n", "uid": "u", "labels": {"x": "y"}}, "spec": spec}),
+    )
+    .unwrap()
 }
 
 fn pod(number: usize, ready: bool) -> Arc<Pod> {
@@ -68,13 +71,19 @@ fn an_endpoint_is_complete() {
     let changes = planned(&service(json!({"trafficDistribution": "PreferClose"})), &[pod(3, true)], &[]);
     let Change::Create(slice) = &changes[0] else { panic!("{changes:?}") };
     let slice = serde_json::to_value(slice).unwrap();
-    assert_eq!(slice["endpoints"][0], json!({
-        "addresses": ["10.1.0.3"], "conditions": {"ready": true, "serving": true, "terminating": false},
-        "targetRef": {"kind": "Pod", "namespace": "n", "name": "p3", "uid": "u3"}, "nodeName": "node", "zone": "z",
-        "hints": {"forZones": [{"name": "z"}]},
-    }));
+    assert_eq!(
+        slice["endpoints"][0],
+        json!({
+            "addresses": ["10.1.0.3"], "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "namespace": "n", "name": "p3", "uid": "u3"}, "nodeName": "node", "zone": "z",
+            "hints": {"forZones": [{"name": "z"}]},
+        })
+    );
     assert_eq!(slice["ports"], json!([{"name": "http", "protocol": "TCP", "port": 8080}]));
-    assert_eq!(slice["metadata"]["labels"], json!({"x": "y", MANAGED_BY: "endpointslice-controller.k8s.io", SERVICE_NAME: "s"}));
+    assert_eq!(
+        slice["metadata"]["labels"],
+        json!({"x": "y", MANAGED_BY: "endpointslice-controller.k8s.io", SERVICE_NAME: "s"})
+    );
     assert_eq!(slice["metadata"]["ownerReferences"][0]["uid"], "u");
 }
 
@@ -98,7 +107,8 @@ fn a_change_of_readiness_stays_in_its_slice() {
     changed[1] = pod(1, false);
     let changes = planned(&s, &changed, &slices);
     let [Change::Update(slice)] = &changes[..] else { panic!("{changes:?}") };
-    let ready: Vec<_> = slice.endpoints.iter().map(|e| (e.addresses[0].as_str(), e.conditions.ready.unwrap())).collect();
+    let ready: Vec<_> =
+        slice.endpoints.iter().map(|e| (e.addresses[0].as_str(), e.conditions.ready.unwrap())).collect();
     assert!(ready.contains(&("10.1.0.1", false)) && ready.contains(&("10.1.0.2", true)));
 }
 
@@ -110,14 +120,21 @@ fn one_slice_always_stays() {
     assert_eq!(planned(&s, &[], &empty), []);
     let full = applied(&empty, &planned(&s, &pods(2), &empty));
     assert_eq!((sizes(&full), full[0].metadata.name.clone()), (vec![2], empty[0].metadata.name.clone()));
-    assert!(matches!(&planned(&s, &[], &full)[..], [Change::Update(slice)] if slice.endpoints.is_empty() && slice.ports.is_empty()));
+    assert!(
+        matches!(&planned(&s, &[], &full)[..], [Change::Update(slice)] if slice.endpoints.is_empty() && slice.ports.is_empty())
+    );
 }
 
 #[test]
 fn named_ports_group_and_families_part() {
-    let s = service(json!({"ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "web"}], "ipFamilies": ["IPv4", "IPv6"]}));
+    let s = service(
+        json!({"ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "web"}], "ipFamilies": ["IPv4", "IPv6"]}),
+    );
     let slices = applied(&[], &planned(&s, &pods(4), &[]));
-    let mut found: Vec<_> = slices.iter().map(|s| (s.address_type.to_string(), s.ports[0].port.unwrap(), s.endpoints.len())).collect();
+    let mut found: Vec<_> = slices
+        .iter()
+        .map(|s| (s.address_type.to_string(), s.ports[0].port.unwrap(), s.endpoints.len()))
+        .collect();
     found.sort();
     let expected = [("IPv4", 8000, 2), ("IPv4", 8001, 2), ("IPv6", 8000, 2), ("IPv6", 8001, 2)];
     assert_eq!(found, expected.map(|(family, port, n)| (family.to_owned(), port, n)));

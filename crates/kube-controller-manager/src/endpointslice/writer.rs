@@ -67,7 +67,9 @@ impl Writer {
 
     fn expect(&self, service: &ObjectKey, slice: CompactString, generation: Option<i64>) {
         let mut all = self.pending.lock();
-        let pending = all.entry(service.clone()).or_insert_with(|| Pending { slices: HashMap::new(), since: Instant::now() });
+        let pending = all
+            .entry(service.clone())
+            .or_insert_with(|| Pending { slices: HashMap::new(), since: Instant::now() });
         pending.since = Instant::now();
         pending.slices.insert(slice, generation);
     }

@@ -27,7 +27,8 @@ struct Controller {
 pub async fn run(context: Context) {
     let api = context.api("endpointslicemirroring-controller").await;
     let informers = &context.informers;
-    let (services, endpoints, slices) = (informers.services(), informers.endpoints(), informers.endpoint_slices());
+    let (services, endpoints, slices) =
+        (informers.services(), informers.endpoints(), informers.endpoint_slices());
     let controller = Arc::new(Controller {
         writer: Writer::new(api),
         services: services.store(),
@@ -75,10 +76,12 @@ impl Controller {
         if !self.writer.is_settled(&key) {
             return Ok(Some(Duration::from_secs(1)));
         }
-        let existing: Vec<_> = self.slices.by_index(BY_SERVICE, key.as_str()).into_iter().filter(|s| is_ours(s)).collect();
+        let existing: Vec<_> =
+            self.slices.by_index(BY_SERVICE, key.as_str()).into_iter().filter(|s| is_ours(s)).collect();
         let endpoints = self.endpoints.get_key(&key);
         let service = self.services.get_key(&key);
-        let mirrored = endpoints.zip(service).filter(|(endpoints, service)| plan::is_mirrored(endpoints, service));
+        let mirrored =
+            endpoints.zip(service).filter(|(endpoints, service)| plan::is_mirrored(endpoints, service));
         let changes = match mirrored {
             Some((endpoints, _)) => plan::plan(&endpoints, &existing, self.limit),
             None => existing.iter().map(|s| Change::Delete(s.metadata.name.clone())).collect(),

@@ -20,8 +20,12 @@ const PER_SLICE: usize = 1000;
 /// Whether Endpoints are to be mirrored: somebody else's, of a Service without a selector.
 pub fn is_mirrored(endpoints: &Endpoints, service: &Service) -> bool {
     let meta = &endpoints.metadata;
-    let skipped = meta.labels.get(SKIP) == Some("true") || meta.annotations.contains_key(crate::endpoints::LEADER);
-    !skipped && service.spec.selector.is_empty() && service.spec.kind != "ExternalName" && !meta.is_being_deleted()
+    let skipped =
+        meta.labels.get(SKIP) == Some("true") || meta.annotations.contains_key(crate::endpoints::LEADER);
+    !skipped
+        && service.spec.selector.is_empty()
+        && service.spec.kind != "ExternalName"
+        && !meta.is_being_deleted()
 }
 
 /// The writes for one Endpoints object; `limit` addresses of a subset count.
@@ -37,10 +41,20 @@ pub fn plan(endpoints: &Endpoints, existing: &[Arc<EndpointSlice>], limit: usize
 fn common(endpoints: &Endpoints, family: &'static str) -> Common {
     let meta = &endpoints.metadata;
     let labels = meta.labels.with(SERVICE_NAME, &meta.name).with(MANAGED_BY, MANAGER);
-    let annotations: StringMap = meta.annotations.iter().filter(|(k, _)| ![LAST_APPLIED, TRIGGER_TIME].contains(k)).collect();
+    let annotations: StringMap =
+        meta.annotations.iter().filter(|(k, _)| ![LAST_APPLIED, TRIGGER_TIME].contains(k)).collect();
     let owner = controller_ref(&resource::ENDPOINTS, meta);
     let (name, namespace) = (meta.name.clone(), meta.namespace.clone());
-    Common { name, namespace, owner, labels, annotations, address_type: family, max: PER_SLICE, placeholder: false }
+    Common {
+        name,
+        namespace,
+        owner,
+        labels,
+        annotations,
+        address_type: family,
+        max: PER_SLICE,
+        placeholder: false,
+    }
 }
 
 fn wanted(endpoints: &Endpoints, family: &str, limit: usize) -> Wanted {

@@ -126,7 +126,8 @@ impl Graph {
 
     /// The dependents that keep an owner from being deleted in the foreground.
     pub fn blocking(&self, uid: &str) -> Vec<&Object> {
-        let blocks = |o: &&Object| o.owners.iter().any(|r| r.uid == uid && r.block_owner_deletion == Some(true));
+        let blocks =
+            |o: &&Object| o.owners.iter().any(|r| r.uid == uid && r.block_owner_deletion == Some(true));
         self.dependents(uid).into_iter().filter(blocks).collect()
     }
 
@@ -142,12 +143,20 @@ impl Graph {
         }
     }
 
+    /// An object has another version and is otherwise as it was.
+    pub fn touch(&mut self, uid: &str, version: &CompactString) {
+        if let Some(object) = self.objects.get_mut(uid) {
+            object.resource_version.clone_from(version);
+        }
+    }
+
     /// An object was added or changed.
     pub fn upsert(&mut self, new: Object) -> Vec<Work> {
         let mut work = Vec::new();
         let old = self.objects.get(&new.uid);
         let owners_changed = old.is_none_or(|old| old.owners != new.owners);
-        let (was_waiting, was_orphaning) = old.map_or((false, false), |o| (o.waits_for_dependents(), o.orphans_dependents()));
+        let (was_waiting, was_orphaning) =
+            old.map_or((false, false), |o| (o.waits_for_dependents(), o.orphans_dependents()));
         if owners_changed {
             self.relink(&new, &mut work);
         }
@@ -200,7 +209,8 @@ impl Graph {
     pub fn remove(&mut self, uid: &Uid) -> Vec<Work> {
         let Some(old) = self.objects.remove(uid) else { return vec![] };
         self.note_absent(uid);
-        let mut work: Vec<Work> = self.dependents(uid).into_iter().map(|d| Work::Delete(d.uid.clone())).collect();
+        let mut work: Vec<Work> =
+            self.dependents(uid).into_iter().map(|d| Work::Delete(d.uid.clone())).collect();
         for owner in &old.owners {
             self.unlink(&owner.uid, uid);
             if self.objects.get(&owner.uid).is_some_and(Object::waits_for_dependents) {
@@ -223,7 +233,9 @@ impl Graph {
 
     /// What follows from the standings towards all owners (none of them unknown).
     pub fn verdict(&self, object: &Object, standings: &[(Uid, Standing)]) -> Verdict {
-        let with = |wanted: Standing| standings.iter().filter(move |(_, s)| *s == wanted).map(|(uid, _)| uid.clone());
+        let with = |wanted: Standing| {
+            standings.iter().filter(move |(_, s)| *s == wanted).map(|(uid, _)| uid.clone())
+        };
         if standings.is_empty() {
             return Verdict::Nothing;
         }

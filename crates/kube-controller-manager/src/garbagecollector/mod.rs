@@ -12,21 +12,23 @@ use std::time::Duration;
 
 use client::discovery::discover;
 use client::meta::Partial;
-use client::{Api, DeleteOptions, Error, Informer, InformerOptions, OwnerReference, Patch, Preconditions, Resource, WorkQueue};
+use client::{Api, DeleteOptions, Error, OwnerReference, Patch, Preconditions, WorkQueue};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, RwLock};
 
-use crate::context::{Context, on_change};
+use crate::context::Context;
 use graph::{FOREGROUND, Graph, ORPHAN, Object, Standing, Uid, Verdict, Work};
-use monitors::Monitors;
+use monitors::{Change, Monitors};
 
 /// How long the watch of an owner may be behind that of its dependent.
 const BEHIND: Duration = Duration::from_secs(1);
 /// Discovery is asked at least so often.
-const REFRESH: Duration = Duration::from_secs(30);
+const REFRESH: Duration = Duration::from_secs(300);
+/// And once more so long after a change.
+const SETTLE: Duration = Duration::from_secs(10);
 /// Kinds whose first list takes longer are not waited for.
 const SYNC: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,7 @@ struct Collector {
     monitors: std::sync::OnceLock<Monitors>,
     /// Held for writing while new kinds have not been listed yet.
     steady: RwLock<()>,
+    kinds_changed: Notify,
 }
 
 /// Runs until shutdown; with `--enable-garbage-collector=false` it ends at once.
@@ -53,12 +56,13 @@ pub async fn run(context: Context) {
         orphans: WorkQueue::new("garbage_collector_attempt_to_orphan"),
         monitors: std::sync::OnceLock::new(),
         steady: RwLock::new(()),
+        kinds_changed: Notify::new(),
     });
     let own = collector.clone();
-    let monitors = Monitors::new(context.clone(), Arc::new(move |object, gone| own.take(object, gone)));
+    let monitors = Monitors::new(context.clone(), Arc::new(move |change| own.take(change)));
     let _ = collector.monitors.set(monitors);
     collector.first_refresh(&context).await;
-    let refresher = tokio::spawn(collector.clone().keep_fresh(context.clone()));
+    let refresher = tokio::spawn(collector.clone().keep_fresh());
     let workers = context.options.concurrency.concurrent_gc_syncs;
     let (own, queue) = (collector.clone(), collector.orphans.clone());
     let orphan = move |uid| {
@@ -77,10 +81,15 @@ pub async fn run(context: Context) {
 }
 
 impl Collector {
-    fn take(&self, object: Object, gone: bool) {
+    fn take(&self, change: Change<'_>) {
         let work = {
             let mut graph = self.graph.lock();
-            if gone { graph.remove(&object.uid) } else { graph.upsert(object) }
+            match change {
+                Change::Version(uid, version) => return graph.touch(uid, version),
+                Change::Upsert(object) => graph.upsert(object),
+                Change::Gone(uid) => graph.remove(uid),
+                Change::Kinds => return self.kinds_changed.notify_one(),
+            }
         };
         self.enqueue(work);
     }
@@ -120,21 +129,12 @@ impl Collector {
     }
 
     /// Refreshes after changes of custom resources and aggregated APIs, and now and then.
-    async fn keep_fresh(self: Arc<Self>, context: Context) {
-        let changed = Arc::new(Notify::new());
-        for kind in [
-            Resource::of("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
-            Resource::of("apiregistration.k8s.io", "v1", "apiservices", "APIService", false),
-        ] {
-            let options = InformerOptions { metadata_only: true, ..InformerOptions::default() };
-            let informer: Informer<monitors::Lean> = Informer::new(context.manager.clone(), kind, options);
-            let notify = changed.clone();
-            on_change(&informer, move |_, _, _| notify.notify_one());
-            informer.start(context.shutdown.clone());
-        }
+    async fn keep_fresh(self: Arc<Self>) {
+        let mut wait = REFRESH;
         loop {
-            let _ = tokio::time::timeout(REFRESH, changed.notified()).await;
-            // Several changes come together, and discovery follows them a moment later.
+            let changed = tokio::time::timeout(wait, self.kinds_changed.notified()).await.is_ok();
+            // Several changes come together, and discovery follows them a moment later, or a little more.
+            wait = if changed { SETTLE } else { REFRESH };
             tokio::time::sleep(BEHIND).await;
             if let Err(e) = self.refresh().await {
                 tracing::debug!("discovery: {e}");
@@ -155,7 +155,8 @@ impl Collector {
         let mut standings = Vec::with_capacity(object.owners.len());
         for owner in &object.owners {
             let known = self.graph.lock().standing(&object, owner);
-            let standing = if known == Standing::Unknown { self.look_up(&object, owner).await? } else { known };
+            let standing =
+                if known == Standing::Unknown { self.look_up(&object, owner).await? } else { known };
             standings.push((owner.uid.clone(), standing));
         }
         let verdict = self.graph.lock().verdict(&object, &standings);
@@ -201,10 +202,15 @@ impl Collector {
     }
 
     async fn delete(&self, object: &Object, policy: client::Propagation) -> Result<(), Error> {
-        let preconditions =
-            Preconditions { uid: Some(object.uid.to_string()), resource_version: Some(object.resource_version.to_string()) };
-        let options =
-            DeleteOptions { preconditions: Some(preconditions), propagation_policy: Some(policy), ..DeleteOptions::default() };
+        let preconditions = Preconditions {
+            uid: Some(object.uid.to_string()),
+            resource_version: Some(object.resource_version.to_string()),
+        };
+        let options = DeleteOptions {
+            preconditions: Some(preconditions),
+            propagation_policy: Some(policy),
+            ..DeleteOptions::default()
+        };
         match self.api.delete(&object.kind, &object.namespace, &object.name, &options).await {
             Err(e) if e.is_not_found() => Ok(()),
             // It changed: the watch tells how, then it is looked at again.
@@ -220,7 +226,8 @@ impl Collector {
 
     /// No owner has to wait for this object any more: it is part of a circle. Its change brings it here again.
     async fn unblock(&self, object: &Object) -> Result<(), Error> {
-        let unblocked = |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
+        let unblocked =
+            |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
         let owners: Vec<OwnerReference> = object.owners.iter().map(unblocked).collect();
         self.patch(object, json!({"ownerReferences": owners})).await
     }
@@ -230,7 +237,11 @@ impl Collector {
         metadata["uid"] = object.uid.as_str().into();
         metadata["resourceVersion"] = object.resource_version.as_str().into();
         let body = json!({"metadata": metadata});
-        match self.api.patch::<IgnoredAny>(&object.kind, &object.namespace, &object.name, "", &Patch::Merge, &body).await {
+        match self
+            .api
+            .patch::<IgnoredAny>(&object.kind, &object.namespace, &object.name, "", &Patch::Merge, &body)
+            .await
+        {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         }
@@ -245,11 +256,16 @@ impl Collector {
         for uid in blocking {
             self.deletes.add(uid);
         }
-        if self.graph.lock().blocking(&object.uid).is_empty() { self.take_finalizer_off(object, FOREGROUND).await } else { Ok(()) }
+        if self.graph.lock().blocking(&object.uid).is_empty() {
+            self.take_finalizer_off(object, FOREGROUND).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn take_finalizer_off(&self, object: &Object, finalizer: &str) -> Result<(), Error> {
-        let fresh: Partial = match self.api.get_metadata(&object.kind, &object.namespace, &object.name).await {
+        let fresh: Partial = match self.api.get_metadata(&object.kind, &object.namespace, &object.name).await
+        {
             Err(e) if e.is_not_found() => return Ok(()),
             other => other?,
         };
@@ -280,10 +296,11 @@ impl Collector {
 
     /// Releases a dependent as the server has it now: its own changes must not hold up the owner.
     async fn let_go(&self, dependent: &Object, owners: &[Uid]) -> Result<(), Error> {
-        let fresh: Partial = match self.api.get_metadata(&dependent.kind, &dependent.namespace, &dependent.name).await {
-            Err(e) if e.is_not_found() => return Ok(()),
-            other => other?,
-        };
+        let fresh: Partial =
+            match self.api.get_metadata(&dependent.kind, &dependent.namespace, &dependent.name).await {
+                Err(e) if e.is_not_found() => return Ok(()),
+                other => other?,
+            };
         let now = Object::new(&dependent.kind, &fresh.metadata);
         if now.uid != dependent.uid || !now.owners.iter().any(|o| owners.contains(&o.uid)) {
             return Ok(());

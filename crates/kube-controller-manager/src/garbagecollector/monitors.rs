@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use client::discovery::{Discovered, Discovery};
-use client::{Api, Event, Informer, InformerOptions, ObjectMeta, OwnerReference, Resource, View, resource, view};
+use client::{
+    Api, Event, Informer, InformerOptions, ObjectMeta, OwnerReference, Resource, View, resource, view,
+};
 use compact_str::CompactString;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -14,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::graph::Object;
 use crate::context::Context;
-use crate::views::{Deployment, EndpointSlice, Endpoints, Namespace, Node, Pod, ReplicaSet, Service, ServiceAccount};
 use crate::views::{ClusterRole, ControllerRevision, DaemonSet};
+use crate::views::{
+    Deployment, EndpointSlice, Endpoints, Namespace, Node, Pod, ReplicaSet, Service, ServiceAccount,
+};
 
 /// What the collector reads of an object.
 #[derive(Debug, Default, Deserialize)]
@@ -38,22 +42,53 @@ struct LeanMeta {
 
 view!(Lean);
 
+/// An object's metadata as far as it concerns the collector, borrowed from a view.
+pub struct Parts<'a> {
+    namespace: &'a CompactString,
+    name: &'a CompactString,
+    uid: &'a CompactString,
+    resource_version: &'a CompactString,
+    owners: &'a [OwnerReference],
+    finalizers: &'a [CompactString],
+    deleting: bool,
+}
+
+impl Parts<'_> {
+    fn object(&self, kind: &Arc<Resource>) -> Object {
+        Object {
+            kind: kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+            owners: self.owners.to_vec(),
+            finalizers: self.finalizers.to_vec(),
+            deleting: self.deleting,
+        }
+    }
+
+    fn stands_as(&self, other: &Self) -> bool {
+        (self.uid, self.deleting) == (other.uid, other.deleting)
+            && self.owners == other.owners
+            && self.finalizers == other.finalizers
+    }
+}
+
 /// Views that have an object's whole metadata.
 pub trait HasMeta: View {
-    fn object(&self, kind: &Arc<Resource>) -> Object;
+    fn parts(&self) -> Parts<'_>;
 }
 
 impl HasMeta for Lean {
-    fn object(&self, kind: &Arc<Resource>) -> Object {
+    fn parts(&self) -> Parts<'_> {
         let meta = &self.metadata;
-        Object {
-            kind: kind.clone(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
-            resource_version: meta.resource_version.clone(),
-            owners: meta.owner_references.clone(),
-            finalizers: meta.finalizers.clone(),
+        Parts {
+            namespace: &meta.namespace,
+            name: &meta.name,
+            uid: &meta.uid,
+            resource_version: &meta.resource_version,
+            owners: &meta.owner_references,
+            finalizers: &meta.finalizers,
             deleting: meta.deletion_timestamp.is_some(),
         }
     }
@@ -62,18 +97,49 @@ impl HasMeta for Lean {
 macro_rules! has_meta {
     ($($view:ty),*) => {
         $(impl HasMeta for $view {
-            fn object(&self, kind: &Arc<Resource>) -> Object {
+            fn parts(&self) -> Parts<'_> {
                 let meta: &ObjectMeta = &self.metadata;
-                Object::new(kind, meta)
+                Parts {
+                    namespace: &meta.namespace,
+                    name: &meta.name,
+                    uid: &meta.uid,
+                    resource_version: &meta.resource_version,
+                    owners: &meta.owner_references,
+                    finalizers: &meta.finalizers,
+                    deleting: meta.is_being_deleted(),
+                }
             }
         })*
     };
 }
 
-has_meta!(Pod, Node, ReplicaSet, Deployment, DaemonSet, ControllerRevision, Service, Endpoints, EndpointSlice, Namespace, ServiceAccount, ClusterRole);
+has_meta!(
+    Pod,
+    Node,
+    ReplicaSet,
+    Deployment,
+    DaemonSet,
+    ControllerRevision,
+    Service,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    ServiceAccount,
+    ClusterRole
+);
 
-/// Told of each object: `true` if it is gone.
-pub type Sink = Arc<dyn Fn(Object, bool) + Send + Sync>;
+/// What happened to an object.
+pub enum Change<'a> {
+    Upsert(Object),
+    /// Nothing but its version changed, as far as the collector is concerned: by far the most frequent case.
+    Version(&'a CompactString, &'a CompactString),
+    Gone(&'a CompactString),
+    /// A custom resource or an aggregated API changed: other kinds may be served.
+    Kinds,
+}
+
+/// Told of each change.
+pub type Sink = Arc<dyn Fn(Change<'_>) + Send + Sync>;
 
 /// The watches, by group and plural.
 pub struct Monitors {
@@ -109,7 +175,8 @@ impl Monitors {
     /// their first list.
     pub fn follow(&self, discovery: &Discovery) -> Vec<Synced> {
         self.note_kinds(discovery);
-        let wanted: HashMap<_, _> = discovery.resources.iter().filter(|d| is_watched(d)).map(|d| (key(&d.resource), d)).collect();
+        let wanted: HashMap<_, _> =
+            discovery.resources.iter().filter(|d| is_watched(d)).map(|d| (key(&d.resource), d)).collect();
         let mut running = self.running.write();
         running.retain(|key, monitor| {
             // What a server that does not answer had is not gone.
@@ -158,15 +225,20 @@ impl Monitors {
     /// Joins an informer that the controllers have anyway.
     fn share(&self, resource: &Arc<Resource>) -> Option<Synced> {
         let informers = &self.context.informers;
-        let is = |other: &resource::Resource| resource.group == other.group && resource.plural == other.plural;
+        let is =
+            |other: &resource::Resource| resource.group == other.group && resource.plural == other.plural;
         Some(match () {
             () if is(&resource::PODS) => self.attach(&informers.pods(), resource),
             () if is(&resource::NODES) => self.attach(&informers.nodes(), resource),
             () if is(&resource::REPLICA_SETS) => self.attach(&informers.replica_sets(), resource),
-            () if is(&resource::REPLICATION_CONTROLLERS) => self.attach(&informers.replication_controllers(), resource),
+            () if is(&resource::REPLICATION_CONTROLLERS) => {
+                self.attach(&informers.replication_controllers(), resource)
+            }
             () if is(&resource::DEPLOYMENTS) => self.attach(&informers.deployments(), resource),
             () if is(&resource::DAEMON_SETS) => self.attach(&informers.daemon_sets(), resource),
-            () if is(&resource::CONTROLLER_REVISIONS) => self.attach(&informers.controller_revisions(), resource),
+            () if is(&resource::CONTROLLER_REVISIONS) => {
+                self.attach(&informers.controller_revisions(), resource)
+            }
             () if is(&resource::SERVICES) => self.attach(&informers.services(), resource),
             () if is(&resource::ENDPOINTS) => self.attach(&informers.endpoints(), resource),
             () if is(&resource::ENDPOINT_SLICES) => self.attach(&informers.endpoint_slices(), resource),
@@ -179,9 +251,21 @@ impl Monitors {
 
     fn attach<V: HasMeta>(&self, informer: &Informer<V>, resource: &Arc<Resource>) -> Synced {
         let (sink, kind) = (self.sink.clone(), resource.clone());
-        informer.add_handler(move |event| match event {
-            Event::Added(v) | Event::Modified { new: v, .. } => sink(v.object(&kind), false),
-            Event::Deleted(v) => sink(v.object(&kind), true),
+        let makes_kinds = matches!(&*resource.plural, "customresourcedefinitions" | "apiservices");
+        informer.add_handler(move |event| {
+            if makes_kinds {
+                sink(Change::Kinds);
+            }
+            match event {
+                Event::Modified { old, new } if old.parts().stands_as(&new.parts()) => {
+                    let parts = new.parts();
+                    sink(Change::Version(parts.uid, parts.resource_version));
+                }
+                Event::Added(v) | Event::Modified { new: v, .. } => {
+                    sink(Change::Upsert(v.parts().object(&kind)))
+                }
+                Event::Deleted(v) => sink(Change::Gone(v.parts().uid)),
+            }
         });
         let informer = informer.clone();
         Box::pin(async move { informer.wait_synced().await })

@@ -52,7 +52,8 @@ fn family() -> Graph {
 
 fn verdict(graph: &Graph, uid: &str) -> Verdict {
     let object = graph.get(uid).unwrap();
-    let standings: Vec<_> = object.owners.iter().map(|o| (o.uid.clone(), graph.standing(object, o))).collect();
+    let standings: Vec<_> =
+        object.owners.iter().map(|o| (o.uid.clone(), graph.standing(object, o))).collect();
     graph.verdict(object, &standings)
 }
 
@@ -74,7 +75,10 @@ fn foreground_deletion_goes_from_the_leaves() {
     assert_eq!(work, [delete("rs"), delete("d")]);
     // The ReplicaSet has dependents of its own, so it is deleted in the foreground too.
     assert_eq!(verdict(&graph, "rs"), Verdict::Delete(Propagation::Foreground));
-    assert_eq!(graph.upsert(deleting(object(&resource::REPLICA_SETS, "rs", &["d"]), FOREGROUND)), [delete("pod"), delete("rs")]);
+    assert_eq!(
+        graph.upsert(deleting(object(&resource::REPLICA_SETS, "rs", &["d"]), FOREGROUND)),
+        [delete("pod"), delete("rs")]
+    );
     assert_eq!(verdict(&graph, "pod"), Verdict::Delete(Propagation::Background));
     assert_eq!(graph.blocking("rs").len(), 1);
     assert_eq!(graph.remove(&"pod".into()), [delete("rs")]);

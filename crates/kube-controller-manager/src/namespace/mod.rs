@@ -6,10 +6,10 @@ pub mod plan;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::discovery::{Discovered, discover};
-use client::{Api, DeleteOptions, Error, ObjectKey, Propagation, Store, Time, WorkQueue, resource};
 use client::api::{List, PARTIAL_LIST};
+use client::discovery::{Discovered, discover};
 use client::meta::Partial;
+use client::{Api, DeleteOptions, Error, ObjectKey, Propagation, Store, Time, WorkQueue, resource};
 use futures::StreamExt;
 use http::Method;
 use serde_json::json;
@@ -44,7 +44,11 @@ pub async fn run(context: Context) {
     // The last pod of a namespace that waits for its pods.
     let (enqueue, known) = (queue.clone(), namespaces.store());
     on_change(&pods, move |_, pod, deleted| {
-        let waits = || known.get("", &pod.metadata.namespace).is_some_and(|n| !n.status.conditions.is_empty() && n.metadata.is_being_deleted());
+        let waits = || {
+            known
+                .get("", &pod.metadata.namespace)
+                .is_some_and(|n| !n.status.conditions.is_empty() && n.metadata.is_being_deleted())
+        };
         if deleted && waits() {
             enqueue.add(ObjectKey::new("", &pod.metadata.namespace));
         }
@@ -107,7 +111,8 @@ impl Controller {
         let mut outcome = Outcome { discovery_failures: discovery.stale, ..Outcome::default() };
         let is_pods = |d: &Discovered| d.resource.group.is_empty() && d.resource.plural == "pods";
         let deletable = |d: &&Discovered| d.resource.namespaced && d.has("delete") && d.has("list");
-        let (pods, others): (Vec<_>, Vec<_>) = discovery.resources.iter().filter(deletable).partition(|d| is_pods(d));
+        let (pods, others): (Vec<_>, Vec<_>) =
+            discovery.resources.iter().filter(deletable).partition(|d| is_pods(d));
         self.empty_kinds(namespace, pods, &mut outcome).await;
         if outcome.remaining.is_empty() && outcome.deletion_failures.is_empty() {
             self.empty_kinds(namespace, others, &mut outcome).await;
@@ -137,7 +142,8 @@ impl Controller {
         if before.is_empty() {
             return Ok(before);
         }
-        let background = DeleteOptions { propagation_policy: Some(Propagation::Background), ..DeleteOptions::default() };
+        let background =
+            DeleteOptions { propagation_policy: Some(Propagation::Background), ..DeleteOptions::default() };
         if kind.has("deletecollection") {
             self.api.delete_collection(&kind.resource, namespace, "", &background).await?;
         } else {
@@ -158,7 +164,8 @@ impl Controller {
             Err(e) if e.is_not_found() || e.is(apimachinery::Reason::MethodNotAllowed) => return Ok(vec![]),
             other => other?,
         };
-        let list: List<Partial> = serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: path, source })?;
+        let list: List<Partial> =
+            serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: path, source })?;
         Ok(list.items)
     }
 }

@@ -35,7 +35,9 @@ impl Outcome {
                 Some(bad) => ("True", bad),
                 None => ("False", (good.0, good.1.to_owned())),
             };
-            let same = |c: &Condition| c.kind == kind && c.status == status && c.reason == reason && c.message == message;
+            let same = |c: &Condition| {
+                c.kind == kind && c.status == status && c.reason == reason && c.message == message
+            };
             if conditions.iter().any(same) {
                 continue;
             }
@@ -54,27 +56,59 @@ impl Outcome {
     }
 
     fn findings(&self) -> [(&'static str, Option<Reason>, (&'static str, &'static str)); 5] {
-        let failures = |list: &[String], what: &str| format!("{what}, {} remaining: {}", list.len(), list.join(", "));
+        let failures =
+            |list: &[String], what: &str| format!("{what}, {} remaining: {}", list.len(), list.join(", "));
         let discovery = (!self.discovery_failures.is_empty()).then(|| {
             let (count, list) = (self.discovery_failures.len(), self.discovery_failures.join(", "));
             ("DiscoveryFailed", format!("Discovery failed for some groups, {count} failing: {list}"))
         });
-        let deletion = (!self.deletion_failures.is_empty())
-            .then(|| ("ContentDeletionFailed", failures(&self.deletion_failures, "Failed to delete all resource types")));
+        let deletion = (!self.deletion_failures.is_empty()).then(|| {
+            (
+                "ContentDeletionFailed",
+                failures(&self.deletion_failures, "Failed to delete all resource types"),
+            )
+        });
         let remaining = (!self.remaining.is_empty()).then(|| {
-            let list = self.remaining.iter().map(|(r, n)| format!("{r} has {n} resource instances")).collect::<Vec<_>>();
+            let list = self
+                .remaining
+                .iter()
+                .map(|(r, n)| format!("{r} has {n} resource instances"))
+                .collect::<Vec<_>>();
             ("SomeResourcesRemain", format!("Some resources are remaining: {}", list.join(", ")))
         });
         let finalizers = (!self.finalizers.is_empty()).then(|| {
-            let list = self.finalizers.iter().map(|(f, n)| format!("{f} in {n} resource instances")).collect::<Vec<_>>();
-            ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {}", list.join(", ")))
+            let list = self
+                .finalizers
+                .iter()
+                .map(|(f, n)| format!("{f} in {n} resource instances"))
+                .collect::<Vec<_>>();
+            (
+                "SomeFinalizersRemain",
+                format!("Some content in the namespace has finalizers remaining: {}", list.join(", ")),
+            )
         });
         [
-            ("NamespaceDeletionDiscoveryFailure", discovery, ("ResourcesDiscovered", "All resources successfully discovered")),
-            ("NamespaceDeletionGroupVersionParsingFailure", None, ("ParsedGroupVersions", "All legacy kube types successfully parsed")),
-            ("NamespaceDeletionContentFailure", deletion, ("ContentDeleted", "All content successfully deleted, may be waiting on finalization")),
+            (
+                "NamespaceDeletionDiscoveryFailure",
+                discovery,
+                ("ResourcesDiscovered", "All resources successfully discovered"),
+            ),
+            (
+                "NamespaceDeletionGroupVersionParsingFailure",
+                None,
+                ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+            ),
+            (
+                "NamespaceDeletionContentFailure",
+                deletion,
+                ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+            ),
             ("NamespaceContentRemaining", remaining, ("ContentRemoved", "All content successfully removed")),
-            ("NamespaceFinalizersRemaining", finalizers, ("ContentHasNoFinalizers", "All content-preserving finalizers finished")),
+            (
+                "NamespaceFinalizersRemaining",
+                finalizers,
+                ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            ),
         ]
     }
 }
@@ -99,7 +133,10 @@ mod tests {
         let told: Vec<_> = conditions.iter().map(|c| (&*c.kind, &*c.status)).collect();
         assert_eq!(told[3], ("NamespaceContentRemaining", "True"));
         assert_eq!(conditions[3].message, "Some resources are remaining: pods. has 2 resource instances");
-        assert_eq!(conditions[4].message, "Some content in the namespace has finalizers remaining: a/b in 1 resource instances");
+        assert_eq!(
+            conditions[4].message,
+            "Some content in the namespace has finalizers remaining: a/b in 1 resource instances"
+        );
         assert!(outcome.conditions(&conditions, now).is_none());
         let done = Outcome::default();
         assert!(done.is_done());

@@ -35,7 +35,8 @@ pub async fn run(context: Context) {
     let api = context.api("node-controller").await;
     let nodes = context.informers.nodes();
     let recorder = context.recorder(&api, "cidrAllocator");
-    let controller = Arc::new(Controller { api, recorder, nodes: nodes.store(), networks: Mutex::new(networks) });
+    let controller =
+        Arc::new(Controller { api, recorder, nodes: nodes.store(), networks: Mutex::new(networks) });
     let queue: WorkQueue<ObjectKey> = WorkQueue::new("cidrallocator_node");
     nodes.wait_synced().await;
     for node in controller.nodes.list() {
@@ -90,7 +91,9 @@ impl Controller {
     }
 
     async fn sync(&self, key: ObjectKey) -> Result<(), Error> {
-        let Some(node) = self.nodes.get_key(&key).filter(|n| n.spec.pod_cidrs.is_empty()) else { return Ok(()) };
+        let Some(node) = self.nodes.get_key(&key).filter(|n| n.spec.pod_cidrs.is_empty()) else {
+            return Ok(());
+        };
         let given: Result<Vec<String>, RangeError> =
             self.networks.lock().iter_mut().map(|n| n.allocate().map(|block| block.to_string())).collect();
         let given = match given {
@@ -103,7 +106,10 @@ impl Controller {
             }
         };
         let patch = json!({"spec": {"podCIDR": given[0], "podCIDRs": given}});
-        let patched = self.api.patch::<IgnoredAny>(&resource::NODES, "", &node.metadata.name, "", &Patch::Strategic, &patch).await;
+        let patched = self
+            .api
+            .patch::<IgnoredAny>(&resource::NODES, "", &node.metadata.name, "", &Patch::Strategic, &patch)
+            .await;
         if patched.is_err() {
             for (network, block) in self.networks.lock().iter_mut().zip(&given) {
                 let _ = network.release(block);

@@ -56,9 +56,11 @@ impl Blocks {
         if !self.network.contains(&other.network()) && !other.contains(&self.network.network()) {
             return Err(outside());
         }
-        let (base, start, end) = (number(self.network.network()), number(other.network()), number(other.broadcast()));
+        let (base, start, end) =
+            (number(self.network.network()), number(other.network()), number(other.broadcast()));
         let first = (start.saturating_sub(base) >> self.shift()) as usize;
-        let last = ((end.checked_sub(base).ok_or_else(outside)? >> self.shift()) as usize).min(self.count - 1);
+        let last =
+            ((end.checked_sub(base).ok_or_else(outside)? >> self.shift()) as usize).min(self.count - 1);
         for at in first..=last {
             let bit = 1_u64 << (at % 64);
             if taken { self.used[at / 64] |= bit } else { self.used[at / 64] &= !bit }

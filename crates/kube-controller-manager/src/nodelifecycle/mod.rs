@@ -41,7 +41,8 @@ struct Controller {
 /// Runs until shutdown.
 pub async fn run(context: Context) {
     let api = context.api("node-controller").await;
-    let (nodes, pods, leases) = (context.informers.nodes(), context.informers.pods(), context.informers.node_leases());
+    let (nodes, pods, leases) =
+        (context.informers.nodes(), context.informers.pods(), context.informers.node_leases());
     let controller = Arc::new(Controller {
         recorder: context.recorder(&api, "node-controller"),
         api,
@@ -78,17 +79,26 @@ impl Controller {
         let name = new.metadata.name.as_str();
         if deleted {
             self.heard.lock().remove(name);
-            self.tell(new, "RemovingNode", format!("Node {name} event: Removing Node {name} from Controller"));
+            self.tell(
+                new,
+                "RemovingNode",
+                format!("Node {name} event: Removing Node {name} from Controller"),
+            );
             return;
         }
         if old.is_none() {
-            self.tell(new, "RegisteredNode", format!("Node {name} event: Registered Node {name} in Controller"));
+            self.tell(
+                new,
+                "RegisteredNode",
+                format!("Node {name} event: Registered Node {name} in Controller"),
+            );
         }
         if old.is_none_or(|old| heartbeat(old) != heartbeat(new)) {
             self.heard.lock().insert(name.to_owned(), Instant::now());
         }
         let facts = |n: &Node| {
-            let conditions: Vec<_> = n.status.conditions.iter().map(|c| (c.kind.clone(), c.status.clone())).collect();
+            let conditions: Vec<_> =
+                n.status.conditions.iter().map(|c| (c.kind.clone(), c.status.clone())).collect();
             (conditions, n.spec.taints.clone(), n.spec.unschedulable)
         };
         if old.is_none_or(|old| facts(old) != facts(new)) {
@@ -106,14 +116,28 @@ impl Controller {
 
     /// The pods of a lost node take no more traffic.
     fn mark_pods(&self, node: &Node) {
-        let pods: Vec<Arc<Pod>> = self.pods.by_index(BY_NODE, &node.metadata.name).into_iter().filter(|p| p.is_ready()).collect();
+        let pods: Vec<Arc<Pod>> =
+            self.pods.by_index(BY_NODE, &node.metadata.name).into_iter().filter(|p| p.is_ready()).collect();
         let (api, recorder) = (self.api.clone(), self.recorder.clone());
         tokio::spawn(async move {
             let patch = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": Time::now()}]}});
             let marked = pods.iter().map(|pod| async {
                 let meta = &pod.metadata;
-                recorder.warning(&ObjectReference::new(&resource::PODS, meta), "NodeNotReady", "Node is not ready");
-                let patched = api.patch::<IgnoredAny>(&resource::PODS, &meta.namespace, &meta.name, "status", &Patch::Strategic, &patch).await;
+                recorder.warning(
+                    &ObjectReference::new(&resource::PODS, meta),
+                    "NodeNotReady",
+                    "Node is not ready",
+                );
+                let patched = api
+                    .patch::<IgnoredAny>(
+                        &resource::PODS,
+                        &meta.namespace,
+                        &meta.name,
+                        "status",
+                        &Patch::Strategic,
+                        &patch,
+                    )
+                    .await;
                 if let Err(e) = patched.map(drop) {
                     tracing::debug!(pod = %meta.key(), "marking it as not ready: {e}");
                 }
@@ -132,7 +156,10 @@ impl Controller {
                 {
                     let patch = json!({"status": {"conditions": conditions}});
                     let name = &node.metadata.name;
-                    let patched = self.api.patch::<IgnoredAny>(&resource::NODES, "", name, "status", &Patch::Strategic, &patch).await;
+                    let patched = self
+                        .api
+                        .patch::<IgnoredAny>(&resource::NODES, "", name, "status", &Patch::Strategic, &patch)
+                        .await;
                     if let Err(e) = patched.map(drop) {
                         tracing::warn!(node = %name, "telling that it is not heard of: {e}");
                     }
@@ -144,7 +171,11 @@ impl Controller {
     fn is_silent(&self, node: &Node) -> bool {
         // A new node may take a little longer to say its first word.
         let never = plan::ready_status(node).is_none();
-        let grace = if never { self.options.node_startup_grace_period } else { self.options.node_monitor_grace_period };
+        let grace = if never {
+            self.options.node_startup_grace_period
+        } else {
+            self.options.node_monitor_grace_period
+        };
         let heard = self.heard.lock().get(node.metadata.name.as_str()).copied();
         heard.is_none_or(|at| at.elapsed() > grace.0)
     }
@@ -153,12 +184,20 @@ impl Controller {
         let Some(node) = self.nodes.get_key(&key) else { return Ok(None) };
         // Taken only where it is needed: a node that is lost and not tainted yet.
         let lost = plan::evicting_taint(&node).is_some();
-        let tainted = node.spec.taints.iter().any(|t| t.effect == "NoExecute" && [plan::NOT_READY, plan::UNREACHABLE].contains(&&*t.key));
+        let tainted = node
+            .spec
+            .taints
+            .iter()
+            .any(|t| t.effect == "NoExecute" && [plan::NOT_READY, plan::UNREACHABLE].contains(&&*t.key));
         let wait = if lost && !tainted { self.eviction_wait(&node) } else { None };
         if let Some(taints) = plan::taints(&node, wait.is_none(), Time::now()) {
             let version = &node.metadata.resource_version;
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}});
-            match self.api.patch::<IgnoredAny>(&resource::NODES, "", &node.metadata.name, "", &Patch::Merge, &patch).await {
+            match self
+                .api
+                .patch::<IgnoredAny>(&resource::NODES, "", &node.metadata.name, "", &Patch::Merge, &patch)
+                .await
+            {
                 Err(e) if !e.is_not_found() => return Err(e),
                 _ => {}
             }

@@ -32,14 +32,26 @@ pub fn unknown_conditions(node: &Node, now: Time) -> Option<Vec<Condition>> {
         .iter()
         .filter_map(|kind| {
             let Some(present) = condition(&node.status.conditions, kind) else {
-                let mut new = Condition::new(kind, "Unknown", "NodeStatusNeverUpdated", "Kubelet never posted node status.", now);
+                let mut new = Condition::new(
+                    kind,
+                    "Unknown",
+                    "NodeStatusNeverUpdated",
+                    "Kubelet never posted node status.",
+                    now,
+                );
                 new.last_heartbeat_time = node.metadata.creation_timestamp;
                 return Some(new);
             };
             if present.status == "Unknown" {
                 return None;
             }
-            let mut new = Condition::new(kind, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.", now);
+            let mut new = Condition::new(
+                kind,
+                "Unknown",
+                "NodeStatusUnknown",
+                "Kubelet stopped posting node status.",
+                now,
+            );
             new.last_heartbeat_time = present.last_heartbeat_time;
             Some(new)
         })
@@ -62,8 +74,10 @@ pub fn evicting_taint(node: &Node) -> Option<&'static str> {
 pub fn taints(node: &Node, may_evict: bool, now: Time) -> Option<Vec<Taint>> {
     let present = &node.spec.taints;
     let ours = |t: &Taint| {
-        let by_condition = PRESSURES.iter().any(|(_, key)| t.key == *key) || [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&&*t.key);
-        (t.effect == "NoSchedule" && by_condition) || (t.effect == "NoExecute" && [NOT_READY, UNREACHABLE].contains(&&*t.key))
+        let by_condition = PRESSURES.iter().any(|(_, key)| t.key == *key)
+            || [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&&*t.key);
+        (t.effect == "NoSchedule" && by_condition)
+            || (t.effect == "NoExecute" && [NOT_READY, UNREACHABLE].contains(&&*t.key))
     };
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     match ready_status(node) {
@@ -71,7 +85,9 @@ pub fn taints(node: &Node, may_evict: bool, now: Time) -> Option<Vec<Taint>> {
         Some("Unknown") => wanted.push((UNREACHABLE, "NoSchedule")),
         _ => {}
     }
-    let pressing = PRESSURES.iter().filter(|(kind, _)| condition(&node.status.conditions, kind).is_some_and(Condition::is_true));
+    let pressing = PRESSURES
+        .iter()
+        .filter(|(kind, _)| condition(&node.status.conditions, kind).is_some_and(Condition::is_true));
     wanted.extend(pressing.map(|(_, key)| (*key, "NoSchedule")));
     if node.spec.unschedulable {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
@@ -126,8 +142,13 @@ mod tests {
     use serde_json::json;
 
     fn node(ready: &str, taints: &[(&str, &str)], unschedulable: bool) -> Node {
-        let taints: Vec<_> = taints.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
-        let conditions = if ready.is_empty() { json!([]) } else { json!([{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": "True"}]) };
+        let taints: Vec<_> =
+            taints.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
+        let conditions = if ready.is_empty() {
+            json!([])
+        } else {
+            json!([{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": "True"}])
+        };
         serde_json::from_value(json!({"metadata": {"name": "n"}, "spec": {"taints": taints, "unschedulable": unschedulable}, "status": {"conditions": conditions}})).unwrap()
     }
 
@@ -144,11 +165,20 @@ mod tests {
         let all = ["not-ready:NoSchedule", "disk-pressure:NoSchedule", "not-ready:NoExecute"];
         assert_eq!(told(&node("False", &[], false), true), texts(&all));
         assert_eq!(told(&node("False", &[], false), false), texts(&all[..2]));
-        let present = [(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute"), ("node.kubernetes.io/disk-pressure", "NoSchedule"), ("own", "NoSchedule")];
+        let present = [
+            (NOT_READY, "NoSchedule"),
+            (NOT_READY, "NoExecute"),
+            ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+            ("own", "NoSchedule"),
+        ];
         assert_eq!(told(&node("False", &present, false), false), None, "as it is");
-        let swapped = ["own:NoSchedule", "unreachable:NoSchedule", "disk-pressure:NoSchedule", "unreachable:NoExecute"];
+        let swapped =
+            ["own:NoSchedule", "unreachable:NoSchedule", "disk-pressure:NoSchedule", "unreachable:NoExecute"];
         assert_eq!(told(&node("Unknown", &present, false), false), texts(&swapped), "one for the other");
-        assert_eq!(told(&node("True", &present, true), false), texts(&["own:NoSchedule", "disk-pressure:NoSchedule", "unschedulable:NoSchedule"]));
+        assert_eq!(
+            told(&node("True", &present, true), false),
+            texts(&["own:NoSchedule", "disk-pressure:NoSchedule", "unschedulable:NoSchedule"])
+        );
     }
 
     #[test]

@@ -63,7 +63,16 @@ impl Controller {
     async fn remove(&self, pod: &Arc<Pod>, why: Why) -> Result<(), Error> {
         let meta = &pod.metadata;
         if !pod.is_terminal() {
-            self.api.patch::<IgnoredAny>(&resource::PODS, &meta.namespace, &meta.name, "status", &Patch::Strategic, &failed(pod, why)).await?;
+            self.api
+                .patch::<IgnoredAny>(
+                    &resource::PODS,
+                    &meta.namespace,
+                    &meta.name,
+                    "status",
+                    &Patch::Strategic,
+                    &failed(pod, why),
+                )
+                .await?;
         }
         let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::uid(&meta.uid) };
         match self.api.delete(&resource::PODS, &meta.namespace, &meta.name, &options).await {

@@ -42,7 +42,10 @@ pub fn plan(snapshot: &Snapshot<'_>, missing: &mut HashMap<String, Time>) -> Vec
         let deleting = pod.metadata.is_being_deleted();
         if deleting && out_of_service.contains(node) {
             found.push((pod.clone(), Why::OutOfService));
-        } else if missing.get(node).is_some_and(|since| snapshot.now.seconds() - since.seconds() >= QUARANTINE_SECONDS) {
+        } else if missing
+            .get(node)
+            .is_some_and(|since| snapshot.now.seconds() - since.seconds() >= QUARANTINE_SECONDS)
+        {
             found.push((pod.clone(), Why::Orphaned));
         } else if deleting && node.is_empty() {
             found.push((pod.clone(), Why::Unscheduled));
@@ -56,13 +59,19 @@ fn terminated(snapshot: &Snapshot<'_>) -> Vec<(Arc<Pod>, Why)> {
     let mut pods: Vec<&Arc<Pod>> = snapshot.pods.iter().filter(|p| p.is_terminal()).collect();
     let surplus = pods.len().saturating_sub(threshold);
     // Evicted ones first, then by age.
-    pods.sort_by_key(|p| (p.status.reason != "Evicted", p.metadata.creation_timestamp, p.metadata.name.clone()));
+    pods.sort_by_key(|p| {
+        (p.status.reason != "Evicted", p.metadata.creation_timestamp, p.metadata.name.clone())
+    });
     pods.into_iter().take(surplus).map(|p| (p.clone(), Why::Terminated)).collect()
 }
 
 fn note_missing(snapshot: &Snapshot<'_>, names: &HashSet<&str>, missing: &mut HashMap<String, Time>) {
-    let named: HashSet<&str> =
-        snapshot.pods.iter().map(|p| p.spec.node_name.as_str()).filter(|n| !n.is_empty() && !names.contains(n)).collect();
+    let named: HashSet<&str> = snapshot
+        .pods
+        .iter()
+        .map(|p| p.spec.node_name.as_str())
+        .filter(|n| !n.is_empty() && !names.contains(n))
+        .collect();
     missing.retain(|name, _| named.contains(name.as_str()));
     for name in named {
         missing.entry(name.to_owned()).or_insert(snapshot.now);
@@ -93,7 +102,12 @@ mod tests {
         Time(jiff::Timestamp::from_second(second).unwrap())
     }
 
-    fn found(pods: &[Arc<Pod>], nodes: &[Arc<Node>], missing: &mut HashMap<String, Time>, now: i64) -> Vec<(String, Why)> {
+    fn found(
+        pods: &[Arc<Pod>],
+        nodes: &[Arc<Node>],
+        missing: &mut HashMap<String, Time>,
+        now: i64,
+    ) -> Vec<(String, Why)> {
         let snapshot = Snapshot { pods, nodes, threshold: 1, now: at(now) };
         plan(&snapshot, missing).into_iter().map(|(p, why)| (p.metadata.name.to_string(), why)).collect()
     }
@@ -112,7 +126,8 @@ mod tests {
         ];
         let mut missing = HashMap::new();
         let first = [("a", Why::Terminated), ("abc", Why::OutOfService), ("abcde", Why::Unscheduled)];
-        let names = |list: &[(&str, Why)]| list.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect::<Vec<_>>();
+        let names =
+            |list: &[(&str, Why)]| list.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect::<Vec<_>>();
         assert_eq!(found(&pods, &nodes, &mut missing, 100), names(&first));
         let later = found(&pods, &nodes, &mut missing, 140);
         assert!(later.contains(&("abcd".into(), Why::Orphaned)));

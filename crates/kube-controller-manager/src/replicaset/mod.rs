@@ -56,7 +56,8 @@ pub async fn run(context: Context, flavor: Flavor) {
     let sets = if replica_sets { informers.replica_sets() } else { informers.replication_controllers() };
     let pods = informers.pods();
     let workers = &context.options.concurrency;
-    let workers = if replica_sets { workers.concurrent_replicaset_syncs } else { workers.concurrent_rc_syncs };
+    let workers =
+        if replica_sets { workers.concurrent_replicaset_syncs } else { workers.concurrent_rc_syncs };
     let controller = Arc::new(Controller {
         flavor,
         recorder: context.recorder(&api, flavor.account),
@@ -65,7 +66,8 @@ pub async fn run(context: Context, flavor: Flavor) {
         pods: pods.store(),
         queue: WorkQueue::new(flavor.name),
         expectations: Expectations::new(),
-        counts_terminating: replica_sets && context.options.feature_gates.enabled("DeploymentReplicaSetTerminatingReplicas"),
+        counts_terminating: replica_sets
+            && context.options.feature_gates.enabled("DeploymentReplicaSetTerminatingReplicas"),
     });
     let own = controller.clone();
     on_change(&sets, move |old, new, deleted| own.set_changed(old, new, deleted));
@@ -98,7 +100,8 @@ impl Controller {
 
     fn pod_changed(&self, old: Option<&Arc<Pod>>, new: &Arc<Pod>, deleted: bool) {
         let manager = self.manager_of(&new.metadata);
-        if deleted || (new.metadata.is_being_deleted() && old.is_none_or(|o| !o.metadata.is_being_deleted())) {
+        if deleted || (new.metadata.is_being_deleted() && old.is_none_or(|o| !o.metadata.is_being_deleted()))
+        {
             if let Some(set) = &manager {
                 self.expectations.deletion_observed(&set.metadata.key(), &new.metadata.uid);
             }
@@ -112,7 +115,9 @@ impl Controller {
         }
         match manager {
             Some(set) => self.enqueue(&set, old.map(|o| &**o), new),
-            None if new.metadata.controller().is_none() && !deleted => self.enqueue_matching(old.map(|o| &**o), new),
+            None if new.metadata.controller().is_none() && !deleted => {
+                self.enqueue_matching(old.map(|o| &**o), new)
+            }
             None => {}
         }
     }
@@ -127,7 +132,8 @@ impl Controller {
 
     /// A pod without a manager: whoever might adopt it.
     fn enqueue_matching(&self, old: Option<&Pod>, new: &Pod) {
-        let same = |old: &Pod| old.metadata.labels == new.metadata.labels && old.metadata.controller().is_none();
+        let same =
+            |old: &Pod| old.metadata.labels == new.metadata.labels && old.metadata.controller().is_none();
         if new.metadata.is_being_deleted() || old.is_some_and(same) {
             return;
         }
@@ -146,11 +152,23 @@ impl Controller {
         let may_act = self.expectations.satisfied(&key);
         let owned = self.pods.by_index(BY_CONTROLLER, &set.metadata.uid);
         let orphans = self.pods.by_index(BY_CONTROLLER, &orphans_of(&set.metadata.namespace));
-        let terminating = owned.iter().filter(|p| p.metadata.is_being_deleted() && !p.is_terminal() && selects(&set, p)).count();
-        let claimer = Claimer { api: &self.api, owner_kind: self.flavor.resource, owner: &set.metadata, kind: &resource::PODS };
+        let terminating = owned
+            .iter()
+            .filter(|p| p.metadata.is_being_deleted() && !p.is_terminal() && selects(&set, p))
+            .count();
+        let claimer = Claimer {
+            api: &self.api,
+            owner_kind: self.flavor.resource,
+            owner: &set.metadata,
+            kind: &resource::PODS,
+        };
         let candidates = owned.into_iter().chain(orphans).filter(|p| p.is_active());
         let active = claimer.claim_all(candidates, |p| &p.metadata, |p| selects(&set, p)).await?;
-        let acted = if may_act && !set.metadata.is_being_deleted() { self.manage(&set, &active).await } else { Ok(()) };
+        let acted = if may_act && !set.metadata.is_being_deleted() {
+            self.manage(&set, &active).await
+        } else {
+            Ok(())
+        };
         let now = Time::now();
         let failure = acted.as_ref().err().map(|(reason, e)| (*reason, e.to_string()));
         // ReplicationControllers do not count the terminating ones.
@@ -165,8 +183,12 @@ impl Controller {
     }
 
     async fn manage(&self, set: &ReplicaSet, active: &[Arc<Pod>]) -> Result<(), (&'static str, Error)> {
-        let control =
-            PodControl { api: &self.api, recorder: &self.recorder, owner_kind: self.flavor.resource, owner: &set.metadata };
+        let control = PodControl {
+            api: &self.api,
+            recorder: &self.recorder,
+            owner_kind: self.flavor.resource,
+            owner: &set.metadata,
+        };
         match plan::scale(active.len(), set.replicas()) {
             Scale::Nothing => Ok(()),
             Scale::Create(count) => self.create(set, &control, count).await.map_err(|e| ("FailedCreate", e)),
@@ -196,7 +218,12 @@ impl Controller {
         error.map_or(Ok(()), Err)
     }
 
-    async fn delete(&self, set: &ReplicaSet, control: &PodControl<'_>, pods: &[Arc<Pod>]) -> Result<(), Error> {
+    async fn delete(
+        &self,
+        set: &ReplicaSet,
+        control: &PodControl<'_>,
+        pods: &[Arc<Pod>],
+    ) -> Result<(), Error> {
         let key = set.metadata.key();
         self.expectations.expect(&key, 0, pods.iter().map(|p| p.metadata.uid.to_string()));
         let deletions = pods.iter().map(|pod| async {
@@ -206,7 +233,8 @@ impl Controller {
             }
             result
         });
-        let failed = join_all(deletions).await.into_iter().filter_map(Result::err).find(|e| !e.is_not_found());
+        let failed =
+            join_all(deletions).await.into_iter().filter_map(Result::err).find(|e| !e.is_not_found());
         failed.map_or(Ok(()), Err)
     }
 
@@ -214,7 +242,12 @@ impl Controller {
     fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
         let pods_of = |uid: &str| self.pods.by_index(BY_CONTROLLER, uid);
         match set.metadata.controller() {
-            Some(owner) => self.sets.by_index(BY_CONTROLLER, &owner.uid).iter().flat_map(|s| pods_of(&s.metadata.uid)).collect(),
+            Some(owner) => self
+                .sets
+                .by_index(BY_CONTROLLER, &owner.uid)
+                .iter()
+                .flat_map(|s| pods_of(&s.metadata.uid))
+                .collect(),
             None => pods_of(&set.metadata.uid),
         }
     }

@@ -63,7 +63,8 @@ fn rank(pod: &Pod, on_node: &HashMap<&str, usize>) -> (bool, u8, bool, i32, Reve
 /// among pods of about the same age is even.
 fn by_age(a: &Pod, b: &Pod, now: Time) -> Ordering {
     let ready = |p: &Pod| p.ready_condition().and_then(|c| c.last_transition_time);
-    let order = if a.is_ready() && b.is_ready() { younger_first(ready(a), ready(b), now) } else { Ordering::Equal };
+    let order =
+        if a.is_ready() && b.is_ready() { younger_first(ready(a), ready(b), now) } else { Ordering::Equal };
     order
         .then_with(|| restarts(b).cmp(&restarts(a)))
         .then_with(|| younger_first(a.metadata.creation_timestamp, b.metadata.creation_timestamp, now))
@@ -71,7 +72,9 @@ fn by_age(a: &Pod, b: &Pod, now: Time) -> Ordering {
 }
 
 fn younger_first(a: Option<Time>, b: Option<Time>, now: Time) -> Ordering {
-    let magnitude = |t: Option<Time>| t.map(|t| (now.seconds() - t.seconds()).max(0).checked_ilog2().map_or(0, |n| n + 1));
+    let magnitude = |t: Option<Time>| {
+        t.map(|t| (now.seconds() - t.seconds()).max(0).checked_ilog2().map_or(0, |n| n + 1))
+    };
     match (magnitude(a), magnitude(b)) {
         (None, None) => Ordering::Equal,
         // A time that is not known counts as just now.
@@ -86,8 +89,16 @@ fn restarts(pod: &Pod) -> i32 {
 }
 
 /// The status from the pods; `failure` is what went wrong in creating (reason FailedCreate) or deleting them.
-pub fn status(set: &ReplicaSet, active: &[Arc<Pod>], terminating: Option<i32>, failure: Option<(&str, String)>, now: Time) -> ReplicaSetStatus {
-    let count = |keep: &dyn Fn(&Pod) -> bool| i32::try_from(active.iter().filter(|p| keep(p)).count()).unwrap_or(i32::MAX);
+pub fn status(
+    set: &ReplicaSet,
+    active: &[Arc<Pod>],
+    terminating: Option<i32>,
+    failure: Option<(&str, String)>,
+    now: Time,
+) -> ReplicaSetStatus {
+    let count = |keep: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(active.iter().filter(|p| keep(p)).count()).unwrap_or(i32::MAX)
+    };
     let labels = &set.spec.template.metadata.labels;
     let mut new = ReplicaSetStatus {
         replicas: count(&|_| true),

@@ -15,8 +15,11 @@ fn now() -> Time {
 
 /// A pod on `node` in `phase`, ready since `ready` (empty: not ready).
 fn pod(name: &str, node: &str, phase: &str, ready: &str) -> Arc<Pod> {
-    let conditions =
-        if ready.is_empty() { json!([]) } else { json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready}]) };
+    let conditions = if ready.is_empty() {
+        json!([])
+    } else {
+        json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready}])
+    };
     let pod = json!({
         "metadata": {"name": name, "uid": name, "creationTimestamp": "2026-01-01T10:00:00Z", "labels": {"a": "b"}},
         "spec": {"nodeName": node}, "status": {"phase": phase, "conditions": conditions},
@@ -51,7 +54,11 @@ fn the_least_useful_pods_go_first() {
 #[test]
 fn a_crowded_node_and_a_low_cost_go_first() {
     let early = "2026-01-01T10:00:00Z";
-    let pods = vec![pod("a", "n1", "Running", early), pod("b", "n2", "Running", early), pod("c", "n2", "Running", early)];
+    let pods = vec![
+        pod("a", "n1", "Running", early),
+        pod("b", "n2", "Running", early),
+        pod("c", "n2", "Running", early),
+    ];
     assert_eq!(victims(pods.clone(), &pods, 1, now())[0].spec.node_name, "n2");
     let mut cheap = (*pods[0]).clone();
     cheap.metadata.annotations = [("controller.kubernetes.io/pod-deletion-cost", "-1")].into_iter().collect();
@@ -72,7 +79,10 @@ fn status_counts_and_conditions() {
         pod("c", "n", "Pending", ""),
     ];
     let new = status(&set, &pods, Some(1), Some(("FailedCreate", "no".into())), now());
-    assert_eq!((new.replicas, new.fully_labeled_replicas, new.ready_replicas, new.available_replicas), (3, 3, 2, 1));
+    assert_eq!(
+        (new.replicas, new.fully_labeled_replicas, new.ready_replicas, new.available_replicas),
+        (3, 3, 2, 1)
+    );
     assert_eq!((new.terminating_replicas, new.observed_generation), (Some(1), 4));
     assert_eq!((&*new.conditions[0].kind, &*new.conditions[0].reason), ("ReplicaFailure", "FailedCreate"));
     let failed = ReplicaSet { status: new, ..set };

@@ -45,11 +45,17 @@ pub async fn run(context: Context) {
             let present = stores.1.get(&namespace, NAME);
             let written = match plan(present.as_deref(), &namespace, &authorities) {
                 None => return Ok(None),
-                Some(body) if present.is_none() => api.create::<IgnoredAny>(&resource::CONFIG_MAPS, &namespace, &body).await,
-                Some(body) => api.update::<IgnoredAny>(&resource::CONFIG_MAPS, &namespace, NAME, "", &body).await,
+                Some(body) if present.is_none() => {
+                    api.create::<IgnoredAny>(&resource::CONFIG_MAPS, &namespace, &body).await
+                }
+                Some(body) => {
+                    api.update::<IgnoredAny>(&resource::CONFIG_MAPS, &namespace, NAME, "", &body).await
+                }
             };
             match written {
-                Err(e) if !e.is_already_exists() && !e.is_namespace_terminating() && !e.is_not_found() => Err(e),
+                Err(e) if !e.is_already_exists() && !e.is_namespace_terminating() && !e.is_not_found() => {
+                    Err(e)
+                }
                 _ => Ok::<_, Error>(None),
             }
         }
@@ -60,7 +66,9 @@ pub async fn run(context: Context) {
 /// The ConfigMap to write, unless it is as it should be.
 fn plan(present: Option<&ConfigMap>, namespace: &str, authorities: &str) -> Option<Value> {
     let is_right = |map: &ConfigMap| {
-        map.data.len() == 1 && map.data.get(KEY).is_some_and(|ca| ca == authorities) && map.metadata.annotations.contains_key(DESCRIPTION)
+        map.data.len() == 1
+            && map.data.get(KEY).is_some_and(|ca| ca == authorities)
+            && map.metadata.annotations.contains_key(DESCRIPTION)
     };
     if present.is_some_and(is_right) {
         return None;
@@ -69,7 +77,8 @@ fn plan(present: Option<&ConfigMap>, namespace: &str, authorities: &str) -> Opti
         Some(map) => json!(map.metadata),
         None => json!({"name": NAME, "namespace": namespace}),
     };
-    meta["annotations"][DESCRIPTION] = "Authorities of the API server as it is reached from inside the cluster.".into();
+    meta["annotations"][DESCRIPTION] =
+        "Authorities of the API server as it is reached from inside the cluster.".into();
     Some(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {KEY: authorities}}))
 }
 
@@ -94,7 +103,8 @@ async fn authorities(context: &Context) -> Option<String> {
 
 fn pem(der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 

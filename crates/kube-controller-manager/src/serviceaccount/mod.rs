@@ -35,13 +35,17 @@ pub async fn run(context: Context) {
         let (api, stores) = (api.clone(), stores.clone());
         async move {
             let (namespaces, accounts) = &*stores;
-            let active = namespaces.get("", &namespace).is_some_and(|n| n.status.phase == "Active" || n.status.phase.is_empty());
+            let active = namespaces
+                .get("", &namespace)
+                .is_some_and(|n| n.status.phase == "Active" || n.status.phase.is_empty());
             if !active || accounts.get(&namespace, NAME).is_some() {
                 return Ok(None);
             }
             let body = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": namespace}});
             match api.create::<IgnoredAny>(&resource::SERVICE_ACCOUNTS, &namespace, &body).await {
-                Err(e) if !e.is_already_exists() && !e.is_namespace_terminating() && !e.is_not_found() => Err(e),
+                Err(e) if !e.is_already_exists() && !e.is_namespace_terminating() && !e.is_not_found() => {
+                    Err(e)
+                }
                 _ => Ok::<_, Error>(None),
             }
         }

@@ -54,8 +54,9 @@ pub async fn run(context: Context) {
     on_change(&pods, move |old, new, deleted| {
         if deleted {
             own.doomed.lock().remove(new.metadata.uid.as_str());
-        } else if old.is_none_or(|o| o.spec.node_name != new.spec.node_name || o.spec.tolerations != new.spec.tolerations)
-            && own.nodes.get("", &new.spec.node_name).is_some_and(|n| !evicting(&n).is_empty())
+        } else if old.is_none_or(|o| {
+            o.spec.node_name != new.spec.node_name || o.spec.tolerations != new.spec.tolerations
+        }) && own.nodes.get("", &new.spec.node_name).is_some_and(|n| !evicting(&n).is_empty())
         {
             own.queue.add(new.metadata.key());
         }
@@ -76,7 +77,9 @@ fn evicting(node: &Node) -> Vec<&Taint> {
 
 impl Controller {
     async fn sync(&self, key: ObjectKey) -> Result<Option<Duration>, Error> {
-        let Some(pod) = self.pods.get_key(&key).filter(|p| !p.metadata.is_being_deleted()) else { return Ok(None) };
+        let Some(pod) = self.pods.get_key(&key).filter(|p| !p.metadata.is_being_deleted()) else {
+            return Ok(None);
+        };
         let node = self.nodes.get("", &pod.spec.node_name);
         let taints = node.as_deref().map(evicting).unwrap_or_default();
         match plan::fate(&taints, &pod.spec.tolerations) {
@@ -87,7 +90,8 @@ impl Controller {
                 Ok(None)
             }
             Fate::Ends(seconds) => {
-                let since = *self.doomed.lock().entry(pod.metadata.uid.to_string()).or_insert_with(Instant::now);
+                let since =
+                    *self.doomed.lock().entry(pod.metadata.uid.to_string()).or_insert_with(Instant::now);
                 let left = (since + Duration::from_secs(seconds)).saturating_duration_since(Instant::now());
                 if !left.is_zero() {
                     return Ok(Some(left));
@@ -98,7 +102,11 @@ impl Controller {
     }
 
     fn tell(&self, pod: &Pod, message: String) {
-        self.recorder.normal(&ObjectReference::new(&resource::PODS, &pod.metadata), "TaintManagerEviction", message);
+        self.recorder.normal(
+            &ObjectReference::new(&resource::PODS, &pod.metadata),
+            "TaintManagerEviction",
+            message,
+        );
     }
 
     async fn end(&self, pod: &Pod, key: &ObjectKey) -> Result<(), Error> {
@@ -109,11 +117,26 @@ impl Controller {
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": Time::now(),
         });
         let patch = json!({"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}});
-        match self.api.patch::<IgnoredAny>(&resource::PODS, &meta.namespace, &meta.name, "status", &Patch::Strategic, &patch).await {
+        match self
+            .api
+            .patch::<IgnoredAny>(
+                &resource::PODS,
+                &meta.namespace,
+                &meta.name,
+                "status",
+                &Patch::Strategic,
+                &patch,
+            )
+            .await
+        {
             Err(e) if e.is_not_found() => return Ok(()),
             other => drop(other?),
         }
-        match self.api.delete(&resource::PODS, &meta.namespace, &meta.name, &DeleteOptions::uid(&meta.uid)).await {
+        match self
+            .api
+            .delete(&resource::PODS, &meta.namespace, &meta.name, &DeleteOptions::uid(&meta.uid))
+            .await
+        {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         }

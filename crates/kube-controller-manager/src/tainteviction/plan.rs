@@ -39,7 +39,12 @@ mod tests {
     use super::*;
 
     fn toleration(key: &str, seconds: Option<i64>) -> Toleration {
-        Toleration { key: key.into(), operator: "Exists".into(), toleration_seconds: seconds, ..Toleration::default() }
+        Toleration {
+            key: key.into(),
+            operator: "Exists".into(),
+            toleration_seconds: seconds,
+            ..Toleration::default()
+        }
     }
 
     #[test]

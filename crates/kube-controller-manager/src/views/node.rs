@@ -135,7 +135,9 @@ impl NodeSelector {
         self.node_selector_terms.iter().any(|term| {
             let empty = term.match_expressions.is_empty() && term.match_fields.is_empty();
             let field = |r: &NodeRequirement| r.matches((r.key == "metadata.name").then_some(name));
-            !empty && term.match_expressions.iter().all(|r| r.matches(labels.get(&r.key))) && term.match_fields.iter().all(field)
+            !empty
+                && term.match_expressions.iter().all(|r| r.matches(labels.get(&r.key)))
+                && term.match_fields.iter().all(field)
         })
     }
 }
@@ -146,7 +148,8 @@ mod tests {
 
     #[test]
     fn tolerations() {
-        let taint = Taint { key: "k".into(), value: "v".into(), effect: "NoExecute".into(), time_added: None };
+        let taint =
+            Taint { key: "k".into(), value: "v".into(), effect: "NoExecute".into(), time_added: None };
         let tolerate = |key: &str, operator: &str, value: &str, effect: &str| Toleration {
             key: key.into(),
             operator: operator.into(),

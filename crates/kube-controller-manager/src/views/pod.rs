@@ -117,7 +117,8 @@ impl Pod {
 
     /// The addresses, also of a status that has only `podIP`.
     pub fn ips(&self) -> impl Iterator<Item = &str> {
-        let single = (self.status.pod_ips.is_empty() && !self.status.pod_ip.is_empty()).then_some(&*self.status.pod_ip);
+        let single = (self.status.pod_ips.is_empty() && !self.status.pod_ip.is_empty())
+            .then_some(&*self.status.pod_ip);
         self.status.pod_ips.iter().map(|ip| &*ip.ip).chain(single)
     }
 }

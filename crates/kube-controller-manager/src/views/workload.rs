@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn percentages() {
-        for (value, total, up, down) in [("25%", 3, 1, 0), ("100%", 3, 3, 3), ("0%", 3, 0, 0), ("x", 3, 0, 0)] {
+        for (value, total, up, down) in [("25%", 3, 1, 0), ("100%", 3, 3, 3), ("0%", 3, 0, 0), ("x", 3, 0, 0)]
+        {
             let value = IntOrPercent::Text(value.into());
             assert_eq!((value.of(total, true), value.of(total, false)), (up, down), "{value:?}");
         }
