@@ -62,7 +62,7 @@ pub async fn tunnel(client: BoxIo, transport: BoxIo) {
                 break;
             }
         }
-        let _ = sink.send(Message::Close(None)).await;
+        let _ = sink.send(crate::websocket::normal_close()).await;
     };
     tokio::select! {
         () = up => {}

@@ -15,10 +15,16 @@ use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use tokio_util::sync::PollSender;
 
 use crate::{BoxIo, Error, upgrade};
+
+/// The end of a connection on which all went well. Without this code Go's clients take it for a broken one.
+pub(crate) fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
 
 /// How channels are written in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +136,7 @@ impl Sender {
 
     /// Ends the connection properly after what was sent before.
     pub async fn close(&self) {
-        let _ = self.queue.send(Message::Close(None)).await;
+        let _ = self.queue.send(normal_close()).await;
     }
 }
 
@@ -220,7 +226,7 @@ where
                 }
             };
         }
-        let _ = sink.send(Message::Close(None)).await;
+        let _ = sink.send(normal_close()).await;
     };
     let gone = async {
         while let Some(Ok(message)) = source.next().await

@@ -5,5 +5,13 @@ use std::process::ExitCode;
 use super::Outcome;
 
 pub fn run(_: Vec<String>) -> Outcome {
-    Ok(if flannel::cni::main() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    plugin(flannel::cni::Plugin::Network)
+}
+
+pub fn run_loopback(_: Vec<String>) -> Outcome {
+    plugin(flannel::cni::Plugin::Loopback)
+}
+
+fn plugin(plugin: flannel::cni::Plugin) -> Outcome {
+    Ok(if flannel::cni::main(plugin) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

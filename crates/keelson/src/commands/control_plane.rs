@@ -29,11 +29,11 @@ pub fn run(arguments: Vec<String>) -> Outcome {
     let record = cluster::status::find(&Arguments::parse_from(arguments).name)?;
     daemon::run(0, async |shutdown| {
         let layout = record.layout();
-        let options = kube_apiserver::Options::parse(flags(&record).into_iter().map(Into::into))?.options;
+        let options = kube_apiserver::options::Options::parse_from_args(flags(&record).into_iter().map(Into::into))?.options;
         let server = Arc::new(InProcess::start(options).await?);
         let mut components = Components::new(shutdown.clone());
         add_controllers(&mut components, &layout, &server);
-        add_scheduler(&mut components, &server);
+        add_scheduler(&mut components, &layout, &server);
         let routes = identity(&server, "system:flannel", &["system:masters"]);
         components.add("flannel", move |stop| {
             let client = routes.clone();
@@ -127,7 +127,8 @@ fn add_controllers(components: &mut Components, layout: &Layout, server: &Arc<In
         // Nobody else can lead: there is one of it, in the process of the only API server that it knows.
         "--leader-elect=false".into(),
         "--controllers=*".into(),
-        "--bind-address=127.0.0.1".into(),
+        // Its own address, as another cluster's controllers listen on theirs.
+        format!("--bind-address={}", layout.host_ip()),
     ]
     .into();
     let client = identity(server, "system:kube-controller-manager", &[]);
@@ -140,12 +141,13 @@ fn add_controllers(components: &mut Components, layout: &Layout, server: &Arc<In
     });
 }
 
-fn add_scheduler(components: &mut Components, server: &Arc<InProcess>) {
+fn add_scheduler(components: &mut Components, layout: &Layout, server: &Arc<InProcess>) {
+    let address = format!("--bind-address={}", layout.host_ip());
     let client = identity(server, "system:kube-scheduler", &[]);
     components.add("kube-scheduler", move |stop| {
-        let client = client.clone();
+        let (client, address) = (client.clone(), address.clone());
         async move {
-            let flags = ["kube-scheduler", "--leader-elect=false", "--bind-address=127.0.0.1"];
+            let flags = ["kube-scheduler", "--leader-elect=false", &address];
             let options = kube_scheduler::Options::parse(flags.into_iter().map(Into::into))?.options;
             Ok(kube_scheduler::run(options, client, stop).await?)
         }

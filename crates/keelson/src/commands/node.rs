@@ -65,9 +65,11 @@ fn prepare(here: &Here) -> Result<(), Boxed> {
     for folder in ["bin", "manifests", "kubelet", "log/pods"] {
         std::fs::create_dir_all(home.join(folder))?;
     }
-    let link = home.join("bin/keelson-cni");
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(cluster::process::own_program()?, &link)?;
+    for plugin in ["keelson-cni", "loopback"] {
+        let link = home.join("bin").join(plugin);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(cluster::process::own_program()?, &link)?;
+    }
     cluster::record::write_whole(&home.join("kubelet.yaml"), kubelet_configuration(here).as_bytes(), 0o644)?;
     Ok(())
 }
