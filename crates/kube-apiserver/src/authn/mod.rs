@@ -109,7 +109,7 @@ impl Authentication {
         }
         let Some(accounts) = &self.service_accounts else { return Ok(None) };
         let Some(accepted) = accounts.authenticate(token, requested, now)? else { return Ok(None) };
-        Ok(Some(Authenticated { user: Arc::new(accepted.user), audiences: accepted.audiences }))
+        Ok(Some(Authenticated { user: accepted.user, audiences: accepted.audiences }))
     }
 
     fn identify(&self, request: &http::request::Parts, peer: &Peer) -> Result<Option<Authenticated>, Error> {

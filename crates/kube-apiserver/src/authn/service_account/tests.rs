@@ -46,7 +46,10 @@ fn a_token_of_the_go_server() {
     let accepted = accounts.authenticate(GO_TOKEN, &audiences, now).unwrap().unwrap();
     assert_eq!(accepted.user.name, "system:serviceaccount:default:robot");
     assert_eq!(accepted.user.uid, UID);
-    assert_eq!(accepted.user.groups, ["system:serviceaccounts", "system:serviceaccounts:default"]);
+    assert_eq!(
+        accepted.user.groups,
+        ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]
+    );
     assert_eq!(
         accepted.user.extra["authentication.kubernetes.io/credential-id"],
         ["JTI=49822594-9d88-47dd-ba19-a687445111ba"]

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::claims::{Claims, LEGACY_ISSUER, Legacy, Reference};
 use super::keys::Keys;
+use crate::admission::context::{NODES, PODS, SECRETS, SERVICE_ACCOUNTS};
 use crate::authn::Error;
 use crate::authn::cache::Cache;
 
@@ -25,8 +26,8 @@ const DELETION_GRACE_SECONDS: i64 = 60;
 /// A token whose signature holds.
 #[derive(Clone, Debug)]
 enum Verified {
-    Bound(Arc<Claims>),
-    Legacy(Arc<Legacy>),
+    Bound(Arc<Claims>, Arc<UserInfo>),
+    Legacy(Arc<Legacy>, Arc<UserInfo>),
 }
 
 /// Authenticates tokens of the given issuers.
@@ -43,7 +44,7 @@ pub struct ServiceAccounts {
 /// An accepted token.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     pub audiences: Vec<String>,
     /// The token was extended beyond what it was asked for, and that time is over.
     pub stale: bool,
@@ -90,8 +91,10 @@ impl ServiceAccounts {
             }
         };
         match verified {
-            Verified::Bound(claims) => self.accept(&claims, audiences, now).map(Some),
-            Verified::Legacy(claims) => self.accept_legacy(&claims, token, audiences, now).map(Some),
+            Verified::Bound(claims, user) => self.accept(&claims, user, audiences, now).map(Some),
+            Verified::Legacy(claims, user) => {
+                self.accept_legacy(&claims, user, token, audiences, now).map(Some)
+            }
         }
     }
 
@@ -116,45 +119,36 @@ impl ServiceAccounts {
         }
         let malformed = |e: serde_json::Error| Error::Credentials(format!("malformed claims: {e}"));
         Ok(Some(if legacy {
-            Verified::Legacy(Arc::new(serde_json::from_slice(&payload).map_err(malformed)?))
+            let claims: Legacy = serde_json::from_slice(&payload).map_err(malformed)?;
+            let user = user(&claims.namespace, &claims.name, &claims.uid, BTreeMap::new());
+            Verified::Legacy(Arc::new(claims), Arc::new(user))
         } else {
-            Verified::Bound(Arc::new(serde_json::from_slice(&payload).map_err(malformed)?))
+            let claims: Claims = serde_json::from_slice(&payload).map_err(malformed)?;
+            let user = bound_user(&claims);
+            Verified::Bound(Arc::new(claims), Arc::new(user))
         }))
     }
 
-    fn accept(&self, claims: &Claims, requested: &[String], now: jiff::Timestamp) -> Result<Accepted, Error> {
+    fn accept(
+        &self,
+        claims: &Claims,
+        user: Arc<UserInfo>,
+        requested: &[String],
+        now: jiff::Timestamp,
+    ) -> Result<Accepted, Error> {
         check_times(claims, now)?;
         let audiences = self.audiences(&claims.aud, requested)?;
         if self.lookup {
             self.check_objects(claims, now)?;
         }
-        let private = &claims.private;
-        let account = &private.serviceaccount;
-        let mut extra = BTreeMap::new();
-        let mut put = |key: &str, value: &str| {
-            if !value.is_empty() {
-                extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
-            }
-        };
-        if let Some(pod) = &private.pod {
-            put("pod-name", &pod.name);
-            put("pod-uid", &pod.uid);
-        }
-        if let Some(node) = &private.node {
-            put("node-name", &node.name);
-            put("node-uid", &node.uid);
-        }
-        if !claims.jti.is_empty() {
-            put("credential-id", &format!("JTI={}", claims.jti));
-        }
-        let user = user(&private.namespace, &account.name, &account.uid, extra);
-        let stale = private.warnafter.is_some_and(|after| now.as_second() > after);
+        let stale = claims.private.warnafter.is_some_and(|after| now.as_second() > after);
         Ok(Accepted { user, audiences, stale })
     }
 
     fn accept_legacy(
         &self,
         claims: &Legacy,
+        user: Arc<UserInfo>,
         token: &str,
         requested: &[String],
         now: jiff::Timestamp,
@@ -174,14 +168,13 @@ impl ServiceAccounts {
         }
         let audiences = self.audiences(&self.api_audiences, requested)?;
         if self.lookup {
-            let secret = self.live("secrets", &claims.namespace, &claims.secret, "", now)?;
+            let secret = self.live(&SECRETS, &claims.namespace, &claims.secret, "", now)?;
             let stored = base64::engine::general_purpose::STANDARD.decode(secret.str_at(&["data", "token"]));
             if stored.unwrap_or_default() != token.as_bytes() {
                 return Err(bad("service account token has been invalidated"));
             }
-            self.live("serviceaccounts", &claims.namespace, &claims.name, &claims.uid, now)?;
+            self.live(&SERVICE_ACCOUNTS, &claims.namespace, &claims.name, &claims.uid, now)?;
         }
-        let user = user(&claims.namespace, &claims.name, &claims.uid, BTreeMap::new());
         Ok(Accepted { user, audiences, stale: false })
     }
 
@@ -200,17 +193,17 @@ impl ServiceAccounts {
     fn check_objects(&self, claims: &Claims, now: jiff::Timestamp) -> Result<(), Error> {
         let private = &claims.private;
         let namespace = private.namespace.as_str();
-        let live = |resource: &str, namespace: &str, of: &Reference| {
+        let live = |resource: &GroupResource, namespace: &str, of: &Reference| {
             self.live(resource, namespace, &of.name, &of.uid, now).map(drop)
         };
-        live("serviceaccounts", namespace, &private.serviceaccount)?;
+        live(&SERVICE_ACCOUNTS, namespace, &private.serviceaccount)?;
         if let Some(secret) = &private.secret {
-            live("secrets", namespace, secret)?;
+            live(&SECRETS, namespace, secret)?;
         }
         if let Some(pod) = &private.pod {
-            live("pods", namespace, pod)?;
+            live(&PODS, namespace, pod)?;
         } else if let Some(node) = &private.node {
-            live("nodes", "", node)?;
+            live(&NODES, "", node)?;
         }
         Ok(())
     }
@@ -218,14 +211,14 @@ impl ServiceAccounts {
     /// The object if it is still there, not long in deletion, and the same one.
     fn live(
         &self,
-        resource: &str,
+        resource: &GroupResource,
         namespace: &str,
         name: &str,
         uid: &str,
         now: jiff::Timestamp,
     ) -> Result<Arc<Value>, Error> {
-        let found = self.objects.get(&GroupResource::new("", resource), namespace, name);
-        let what = resource.trim_end_matches('s');
+        let found = self.objects.get(resource, namespace, name);
+        let what = resource.resource.trim_end_matches('s');
         let Some(object) = found else {
             return Err(Error::Credentials(format!(
                 "{what} {namespace}/{name} not found: its tokens are invalid"
@@ -245,6 +238,30 @@ impl ServiceAccounts {
     }
 }
 
+/// The user of a bound token, with what it is bound to.
+fn bound_user(claims: &Claims) -> UserInfo {
+    let private = &claims.private;
+    let account = &private.serviceaccount;
+    let mut extra = BTreeMap::new();
+    let mut put = |key: &str, value: &str| {
+        if !value.is_empty() {
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        }
+    };
+    if let Some(pod) = &private.pod {
+        put("pod-name", &pod.name);
+        put("pod-uid", &pod.uid);
+    }
+    if let Some(node) = &private.node {
+        put("node-name", &node.name);
+        put("node-uid", &node.uid);
+    }
+    if !claims.jti.is_empty() {
+        put("credential-id", &format!("JTI={}", claims.jti));
+    }
+    user(&private.namespace, &account.name, &account.uid, extra)
+}
+
 fn check_times(claims: &Claims, now: jiff::Timestamp) -> Result<(), Error> {
     let now = now.as_second();
     if claims.nbf > now + LEEWAY_SECONDS {
@@ -260,7 +277,11 @@ fn check_times(claims: &Claims, now: jiff::Timestamp) -> Result<(), Error> {
 }
 
 fn user(namespace: &str, name: &str, uid: &str, extra: BTreeMap<String, Vec<String>>) -> UserInfo {
-    let groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    let groups = vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        crate::authn::AUTHENTICATED.to_owned(),
+    ];
     UserInfo { name: super::username(namespace, name), uid: uid.to_owned(), groups, extra }
 }
 
