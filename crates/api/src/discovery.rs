@@ -130,7 +130,6 @@ fn resource_entry(row: &Resource) -> Value {
         "namespaced": row.namespaced,
         "kind": (&*row.kind),
         "verbs": texts(&row.verbs),
-        "storageVersionHash": (&*row.storage_version_hash),
     });
     let map = out.as_map_or_make();
     if !row.short_names.is_empty() {
@@ -139,19 +138,27 @@ fn resource_entry(row: &Resource) -> Value {
     if !row.categories.is_empty() {
         map.push("categories", texts(&row.categories));
     }
+    if !row.storage_version_hash.is_empty() {
+        map.push("storageVersionHash", &*row.storage_version_hash);
+    }
     out
 }
 
 fn subresource_entry(row: &Resource, sub: &Subresource) -> Value {
-    value!({
+    let mut out = value!({
         "name": format!("{}/{}", row.resource, sub.name),
         "singularName": "",
         "namespaced": row.namespaced,
-        "group": (&*sub.group),
-        "version": (&*sub.version),
-        "kind": (&*sub.kind),
-        "verbs": texts(&sub.verbs),
-    })
+    });
+    let map = out.as_map_or_make();
+    for (key, text) in [("group", &sub.group), ("version", &sub.version)] {
+        if !text.is_empty() {
+            map.push(key, &**text);
+        }
+    }
+    map.push("kind", &*sub.kind);
+    map.push("verbs", texts(&sub.verbs));
+    out
 }
 
 /// `/api/v1` and `/apis/GROUP/VERSION`.

@@ -16,7 +16,7 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 pub fn json_patch(object: Value, patch: &Value) -> Result<Value, Status> {
     let Some(operations) = patch.as_list() else {
         return Err(Status::bad_request(
-            "json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
         ));
     };
     if operations.len() > MAX_OPERATIONS {
@@ -124,7 +124,13 @@ impl Target {
     }
 
     fn replace(&mut self, path: &[String], value: Value) -> Option<()> {
-        *self.find(path)? = value;
+        if let Some(found) = self.find(path) {
+            *found = value;
+            return Some(());
+        }
+        // Upstream's library replaces what a map does not have.
+        let (last, parents) = path.split_last()?;
+        self.parent(parents)?.as_map_mut()?.insert(last.as_str(), value);
         Some(())
     }
 

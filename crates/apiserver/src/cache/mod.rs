@@ -164,7 +164,7 @@ impl Cache {
 
 /// The 504 for a resourceVersion that is ahead of the server.
 pub fn too_large(wanted: i64, current: i64) -> Status {
-    let message = format!("Too large resource version: {wanted}, current: {current}");
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
     let mut status = Status::timeout(message, 1);
     if let Some(details) = &mut status.details {
         details.causes.push(apimachinery::status::Cause {

@@ -35,8 +35,18 @@ pub fn field_validation(query: &Query, kind: &str) -> Result<FieldValidation, St
     }
 }
 
-/// Refuses or warns of what decoding came across.
-pub fn report(found: &Found, validation: FieldValidation, cx: &RequestContext) -> Result<(), Status> {
+/// What the words of strict decoding begin with for the body of a kind.
+pub fn subject(kind: &GroupVersionKind) -> String {
+    format!("{} in version {:?} cannot be handled as a {}: ", kind.kind, kind.version, kind.kind)
+}
+
+/// Refuses or warns of what decoding came across; `subject` begins the refusal.
+pub fn report(
+    found: &Found,
+    validation: FieldValidation,
+    cx: &RequestContext,
+    subject: &str,
+) -> Result<(), Status> {
     if found.is_empty() {
         return Ok(());
     }
@@ -46,7 +56,7 @@ pub fn report(found: &Found, validation: FieldValidation, cx: &RequestContext) -
             found.messages().into_iter().for_each(|m| cx.warnings.add(m));
             Ok(())
         }
-        FieldValidation::Strict => Err(Status::bad_request(found.strict_error())),
+        FieldValidation::Strict => Err(Status::bad_request(format!("{subject}{}", found.strict_error()))),
     }
 }
 
@@ -57,7 +67,8 @@ pub fn object(
     of: &Type,
     kind: &GroupVersionKind,
 ) -> Result<(Value, Found), Status> {
-    let (api_version, own_kind) = codec::type_meta(media, bytes)?;
+    let (api_version, own_kind) =
+        codec::type_meta(media, bytes).map_err(|error| unreadable(media, bytes, kind, &error))?;
     let wanted = kind.api_version();
     let version = if api_version.is_empty() { &wanted } else { &api_version };
     let named = if own_kind.is_empty() { &*kind.kind } else { own_kind.as_str() };
@@ -74,27 +85,42 @@ pub fn object(
     Ok((value, found))
 }
 
-fn wrong_kind(version: &str, named: &str, wanted: &GroupVersionKind) -> Status {
-    if *named == *wanted.kind {
-        return Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({})",
-            wanted.api_version()
-        ));
+/// A body that does not even tell its kind; its first bytes are shown.
+fn unreadable(media: Media, bytes: &[u8], kind: &GroupVersionKind, error: &Status) -> Status {
+    const SHOWN: usize = 1024;
+    if media != Media::Json {
+        return error.clone();
     }
-    let (group, v) = api::resources::split(version);
-    if api::schema::by_gvk(group, v, named).is_none() && !wanted.group.contains('.') {
-        return Status::bad_request(format!(
-            "no kind {named:?} is registered for version {version:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\""
-        ));
-    }
-    let (group, v) = api::resources::split(version);
-    let shown = if group.is_empty() { format!("/{v}") } else { version.to_owned() };
-    let expected =
-        if wanted.group.is_empty() { format!("/{}", wanted.version) } else { wanted.api_version() };
+    let shown = match bytes.len() {
+        0 => "<empty>".to_owned(),
+        n if n > SHOWN => format!("{} ...", String::from_utf8_lossy(&bytes[..SHOWN])),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    };
     Status::bad_request(format!(
-        "{named} in version {v:?} cannot be handled as a {}: converting (kind {shown}, Kind={named}) to (kind {expected}, Kind={}): unknown conversion",
-        wanted.kind, wanted.kind
+        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {} ({shown})",
+        kind.kind, error.message
     ))
+}
+
+/// Go's package of a group's internal types.
+fn package(group: &str) -> &str {
+    if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() }
+}
+
+fn wrong_kind(version: &str, named: &str, wanted: &GroupVersionKind) -> Status {
+    let (group, v) = api::resources::split(version);
+    let why = if api::schema::by_gvk(group, v, named).is_some() {
+        format!(
+            "converting ({v}.{named}) to ({}.{}): unknown conversion",
+            package(&wanted.group),
+            wanted.kind
+        )
+    } else {
+        format!(
+            "no kind {named:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        )
+    };
+    Status::bad_request(format!("{named} in version {v:?} cannot be handled as a {}: {why}", wanted.kind))
 }
 
 /// Defaults of the table and of the kind, in the version of `served`.

@@ -183,7 +183,9 @@ fn group_of(asked: &Asked<'_>, name: &str) -> Result<Response<Body>, Status> {
     let offer = wanted(asked.request.headers(), asked.query, Offer::PLAIN)?;
     let table = asked.chain.registry.catalog.table();
     let groups = groups(&table);
-    let group = groups.iter().find(|g| *g.name == *name && !name.is_empty()).ok_or_else(Status::no_route)?;
+    let Some(group) = groups.iter().find(|g| *g.name == *name && !name.is_empty()) else {
+        return Ok(respond::not_found_text());
+    };
     send(&offer, json(&discovery::api_group(group)).into())
 }
 

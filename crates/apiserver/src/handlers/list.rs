@@ -49,7 +49,15 @@ pub fn selection(served: &Served, namespace: &str, name: &str, query: &Query) ->
     Selection::new(served.row.namespaced, namespace, name)
         .with_labels(labels)
         .with_fields(&fields, |label| if known(label) { stored.label_position(label) } else { None })
-        .map_err(|label| Status::bad_request(format!("field label not supported: {label}")))
+        .map_err(|label| Status::bad_request(unknown_field(served, &label)))
+}
+
+/// Kinds with fields of their own say it shorter.
+fn unknown_field(served: &Served, label: &str) -> String {
+    if served.row.field_labels.len() > 2 {
+        return format!("field label not supported: {label}");
+    }
+    format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
 /// `{"resourceVersion":"1","continue":"...","remainingItemCount":2}`

@@ -19,7 +19,8 @@ mod write;
 
 use std::sync::Arc;
 
-use apimachinery::{Reason, Status, status::Details};
+use apimachinery::field::{Error, Path};
+use apimachinery::{GroupKind, Reason, Status, status::Details};
 use http::{Method, Request, Response};
 
 use crate::auth::Peer;
@@ -72,17 +73,17 @@ pub(crate) async fn serve(
     if let Some(delegate) = table.delegates.get(&gv) {
         return Ok(delegate.forward(cx, asked.request, asked.peer).await);
     }
-    let served = chain
-        .registry
-        .catalog
-        .find(&info.group, &info.version, &info.resource)
-        .ok_or_else(Status::no_route)?;
+    let Some(served) = chain.registry.catalog.find(&info.group, &info.version, &info.resource) else {
+        let known = table.resources.keys().any(|r| *r.group == *info.group);
+        return if known { Err(Status::no_route()) } else { Ok(crate::http::respond::not_found_text()) };
+    };
     let group_prefix = if info.group.is_empty() { "api" } else { "apis" };
     if info.prefix != group_prefix || !place_fits(&served, cx) {
         return Err(Status::no_route());
     }
     drop(table);
     check_dry_run(cx, query)?;
+    check_manager(cx, query)?;
     if !info.subresource.is_empty() {
         return sub::serve(asked, served).await;
     }
@@ -96,7 +97,7 @@ fn place_fits(served: &Served, cx: &RequestContext) -> bool {
     let is_namespaces = info.group.is_empty() && info.resource == "namespaces";
     match (served.row.namespaced, info.namespace.is_empty()) {
         (true, true) => collection,
-        (false, false) => is_namespaces,
+        (false, false) => is_namespaces && !collection,
         _ => true,
     }
 }
@@ -128,24 +129,45 @@ async fn resource(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body
     }
 }
 
-/// `dryRun` knows one value.
-fn check_dry_run(cx: &RequestContext, query: &Query) -> Result<(), Status> {
-    let bad: Vec<&str> = query.all("dryRun").filter(|v| *v != "All").collect();
-    if bad.is_empty() {
-        return Ok(());
-    }
-    let kind = match cx.info.verb.as_str() {
+fn options_kind(verb: &str) -> Option<&'static str> {
+    Some(match verb {
         "create" => "CreateOptions",
         "patch" => "PatchOptions",
         "update" => "UpdateOptions",
         "delete" | "deletecollection" => "DeleteOptions",
-        _ => return Ok(()),
-    };
-    let field = apimachinery::field::Path::new("dryRun");
-    let mut error = apimachinery::field::Error::not_supported(&field, bad[0], &["All"]);
+        _ => return None,
+    })
+}
+
+fn bad_options(kind: &str, error: Error) -> Status {
+    Status::invalid(&GroupKind { group: "meta.k8s.io".into(), kind: kind.into() }, "", &[error])
+}
+
+/// `dryRun` knows one value.
+fn check_dry_run(cx: &RequestContext, query: &Query) -> Result<(), Status> {
+    let bad: Vec<&str> = query.all("dryRun").filter(|v| *v != "All").collect();
+    let (Some(first), Some(kind)) = (bad.first(), options_kind(&cx.info.verb)) else { return Ok(()) };
+    let mut error = Error::not_supported(&Path::new("dryRun"), *first, &["All"]);
     error.value = Some(format!("[{}]", bad.iter().map(|b| format!("{b:?}")).collect::<Vec<_>>().join(",")));
-    let kind = apimachinery::GroupKind { group: "meta.k8s.io".into(), kind: kind.into() };
-    Err(Status::invalid(&kind, "", &[error]))
+    Err(bad_options(kind, error))
+}
+
+/// A field manager's name is short and printable.
+fn check_manager(cx: &RequestContext, query: &Query) -> Result<(), Status> {
+    const MAX: usize = 128;
+    let (Some(name), Some(kind)) = (query.get("fieldManager"), options_kind(&cx.info.verb)) else {
+        return Ok(());
+    };
+    let field = Path::new("fieldManager");
+    if name.len() > MAX {
+        return Err(bad_options(kind, Error::too_long(&field, MAX)));
+    }
+    match name.chars().any(char::is_control) {
+        true => {
+            Err(bad_options(kind, Error::invalid(&field, name, "should only contain printable characters")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// The lower-case method as upstream's verbs of endpoints.

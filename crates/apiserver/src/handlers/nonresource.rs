@@ -37,7 +37,7 @@ pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
             let text = component_base::metrics::render();
             Ok(respond::bytes(200, component_base::metrics::CONTENT_TYPE, text))
         }
-        _ => Err(Status::no_route()),
+        _ => Ok(respond::not_found_text()),
     }
 }
 

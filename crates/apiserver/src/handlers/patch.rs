@@ -7,6 +7,7 @@ use api::Value;
 use api::canonical::{Found, canonicalize};
 use api::merge::{self, FieldManager};
 use apimachinery::field::{Error, Path};
+use apimachinery::status::Details;
 use apimachinery::{GroupKind, Status};
 use bytes::Bytes;
 use http::{Response, header};
@@ -43,12 +44,8 @@ pub(super) fn kind(asked: &Asked<'_>, custom: bool) -> Result<Kind, Status> {
         STRATEGIC if !custom => Ok(Kind::Strategic),
         APPLY => Ok(Kind::Apply),
         _ => {
-            let mut list = vec![JSON, MERGE, STRATEGIC, APPLY];
-            list.retain(|m| !custom || *m != STRATEGIC);
-            Err(Status::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: {}",
-                list.join(", ")
-            )))
+            Err(Status::unsupported_media_type("415: Unsupported Media Type")
+                .with_details(Details::default()))
         }
     }
 }
@@ -93,7 +90,9 @@ impl Patch {
                 }
                 value
             }
-            _ => api::json::parse(bytes).map_err(|e| bad(e.to_string()))?,
+            Kind::Json => api::json::parse(bytes).map_err(|e| bad(e.to_string()))?,
+            Kind::Merge => api::json::parse(bytes).map_err(|_| Status::bad_request("invalid JSON patch"))?,
+            Kind::Strategic => api::json::parse(bytes).map_err(|e| Status::bad_request(e.to_string()))?,
         };
         let manager = asked.cx.field_manager.clone();
         Ok(Self { kind, body, manager, force: asked.query.flag("force") })
@@ -134,11 +133,11 @@ fn canonical(
     cx: &RequestContext,
 ) -> Result<(), Status> {
     let mut found = Found::default();
-    canonicalize(object, &served.schema, &mut found).map_err(|error| {
-        let error = Error::invalid(&Path::new("patch"), "", error.to_string());
-        Status::invalid(&GroupKind { group: "".into(), kind: "".into() }, "", &[error])
-    })?;
-    decode::report(&found, validation, cx)?;
+    if let Err(error) = canonicalize(object, &served.schema, &mut found) {
+        let error = Error::invalid(&Path::new("patch"), &api::json::to_string(object), error.to_string());
+        return Err(Status::invalid(&GroupKind { group: "".into(), kind: "".into() }, "", &[error]));
+    }
+    decode::report(&found, validation, cx, "")?;
     decode::complete(served, object);
     Ok(())
 }
@@ -154,9 +153,6 @@ pub(super) async fn patch(
     let validation = decode::field_validation(asked.query, "PatchOptions")?;
     let bytes = asked.body().await?;
     let patch = Patch::read(&asked, kind, &bytes)?;
-    if kind == Kind::Apply {
-        report_apply(&served, &bytes, validation, asked.cx)?;
-    }
     let (cx, info) = (asked.cx, &asked.cx.info);
     let versions = KindVersions { catalog: &asked.chain.registry.catalog, served: &served };
     let reset = reset_of(&served, subresource);
@@ -172,6 +168,7 @@ pub(super) async fn patch(
                 }
             };
             let mut object = fields.apply(live, &patch.body, &patch.manager, patch.force, cx.now)?;
+            report_apply(&served, &bytes, validation, cx)?;
             canonical(&served, &mut object, FieldValidation::Ignore, cx)?;
             Ok(object)
         }
@@ -189,6 +186,7 @@ pub(super) async fn patch(
         options: write::options(&asked, "PatchOptions"),
         preconditions: Preconditions::default(),
         create: kind == Kind::Apply && subresource.is_empty(),
+        whole: false,
         manage_fields: kind != Kind::Apply,
         admit: true,
     };
@@ -212,7 +210,7 @@ fn report_apply(
         // What does not fit the type is told by apply in its own words.
         Err(_) => return Ok(()),
     };
-    decode::report(&found, validation, cx)
+    decode::report(&found, validation, cx, "")
 }
 
 /// A patch of an object that has no managedFields of its own (scale, endpoints); apply overlays what it says.

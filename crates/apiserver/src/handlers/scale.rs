@@ -104,6 +104,7 @@ pub(super) async fn serve(
         options,
         preconditions: Preconditions::default(),
         create: false,
+        whole: sent.is_some(),
         manage_fields: true,
         admit: true,
     };

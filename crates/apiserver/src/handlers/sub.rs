@@ -108,7 +108,7 @@ async fn posted(
     let media = body_media(asked.request.headers())?;
     let bytes = asked.body().await?;
     let (mut object, found) = decode::object(media, &bytes, of, kind)?;
-    decode::report(&found, validation, asked.cx)?;
+    decode::report(&found, validation, asked.cx, &decode::subject(kind))?;
     api::defaults::apply(&mut object, of);
     Ok(object)
 }

@@ -38,7 +38,7 @@ pub(super) async fn create(mut asked: Asked<'_>, served: Arc<Served>) -> Result<
     let media = body_media(asked.request.headers())?;
     let bytes = asked.body().await?;
     let (mut object, found) = decode::object(media, &bytes, &served.schema, &served.gvk)?;
-    decode::report(&found, validation, asked.cx)?;
+    decode::report(&found, validation, asked.cx, &decode::subject(&served.gvk))?;
     drop(bytes);
     decode::complete(&served, &mut object);
     let namespace = if served.row.namespaced { asked.cx.info.namespace.as_str() } else { "" };
@@ -74,7 +74,7 @@ pub(super) async fn update(
     let media = body_media(asked.request.headers())?;
     let bytes = asked.body().await?;
     let (mut object, found) = decode::object(media, &bytes, &served.schema, &served.gvk)?;
-    decode::report(&found, validation, asked.cx)?;
+    decode::report(&found, validation, asked.cx, &decode::subject(&served.gvk))?;
     drop(bytes);
     decode::complete(&served, &mut object);
     let info = &asked.cx.info;
@@ -90,6 +90,7 @@ pub(super) async fn update(
         options: options(&asked, "UpdateOptions"),
         preconditions: Preconditions::default(),
         create: subresource.is_empty() && served.strategy.allows_create_on_update(),
+        whole: true,
         manage_fields: true,
         admit: true,
     };

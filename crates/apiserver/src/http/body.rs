@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use apimachinery::Status;
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
 
 use crate::endpoint::Body;
 
@@ -85,6 +88,66 @@ where
     B::Error: Into<BoxError>,
 {
     body.map_err(Into::into).boxed()
+}
+
+/// A request's body that can be taken back when nobody reads it: an error is often clear before the body is read, and
+/// a connection that is to be used again must not have a rest of it.
+pub struct Lent(Arc<Mutex<Option<Body>>>);
+
+/// The other end of [`Lent`].
+pub struct Lender(Arc<Mutex<Option<Body>>>);
+
+/// Bytes of an unread body that are read away to keep its connection.
+const DRAINED: usize = 256 << 10;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
+
+pub fn lend(body: Body) -> (Body, Lender) {
+    let slot = Arc::new(Mutex::new(Some(body)));
+    (Lent(slot.clone()).boxed(), Lender(slot))
+}
+
+impl Lender {
+    /// Reads what is left, if it is little.
+    pub async fn drain(self) {
+        let Some(mut body) = self.0.lock().take().filter(|b| !http_body::Body::is_end_stream(b)) else {
+            return;
+        };
+        let read = async {
+            let mut left = DRAINED;
+            while let Some(Ok(frame)) = body.frame().await {
+                let size = frame.data_ref().map_or(0, Bytes::len);
+                if size > left {
+                    return;
+                }
+                left -= size;
+            }
+        };
+        // Then the connection is closed, which is what happens without this.
+        let _ = tokio::time::timeout(DRAINED_WITHIN, read).await;
+    }
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.0.lock().as_mut() {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().as_ref().map(http_body::Body::size_hint).unwrap_or_default()
+    }
 }
 
 /// Reads the whole body; 413 beyond `limit` bytes. One piece is taken as it is.

@@ -112,6 +112,14 @@ impl Chain {
         let info = info::request_info(request.method(), request.uri().path(), &query);
         let said = said(&request, &query);
         let warnings = Arc::new(Warnings::default());
+        let (parts, body) = request.into_parts();
+        let (body, lender) = if http_body::Body::is_end_stream(&body) || peer.address.is_none() {
+            (body, None)
+        } else {
+            let (body, lender) = body::lend(body);
+            (body, Some(lender))
+        };
+        let request = Request::from_parts(parts, body);
         let work = self.clone().guarded(request, peer, info.clone(), query, &said, warnings.clone());
         let outcome = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(outcome) => outcome,
@@ -120,6 +128,9 @@ impl Chain {
                 Err(Status::internal("the server panicked while it served this request"))
             }
         };
+        if let (Err(_), Some(lender)) = (&outcome, lender) {
+            lender.drain().await;
+        }
         let mut answer = outcome.unwrap_or_else(|status| respond::error(&status, said.media, said.pretty));
         respond::warn(&mut answer, warnings.take());
         if let Ok(id) = said.audit_id.parse() {

@@ -109,7 +109,9 @@ pub fn wanted(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Wanted
     if accept.trim().is_empty() {
         return Ok(Wanted { media: Media::Json, shape: As::Object, pretty, gzip });
     }
+    let mut known = false;
     for clause in clauses(&accept) {
+        known |= media_of(clause.media, offer).is_some();
         if let (Some(media), Some(shape)) =
             (media_of(clause.media, offer), shape_of(&clause.parameters, offer))
         {
@@ -119,12 +121,17 @@ pub fn wanted(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Wanted
             return Ok(Wanted { media, shape, pretty: pretty && media == Media::Json, gzip });
         }
     }
-    Err(not_acceptable(offer))
+    Err(not_acceptable(offer, known))
 }
 
-fn not_acceptable(offer: Offer) -> Status {
-    let list = if offer.protobuf { MEDIA_TYPES } else { &MEDIA_TYPES[..2] };
-    Status::not_acceptable(format!("only the following media types are accepted: {}", list.join(", ")))
+/// `known`: a media type is, but not with these parameters.
+fn not_acceptable(offer: Offer, known: bool) -> Status {
+    let list = if offer.protobuf { MEDIA_TYPES } else { &MEDIA_TYPES[..2] }.join(", ");
+    if known {
+        return Status::not_acceptable(format!("only the following media types are accepted: {list}"));
+    }
+    Status::not_acceptable(format!("406: Not Acceptable\n\nAvailable representations: {list}"))
+        .with_details(apimachinery::status::Details::default())
 }
 
 const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];

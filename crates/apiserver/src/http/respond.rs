@@ -68,6 +68,13 @@ pub fn gzip<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
+/// The answer of a path that belongs to nothing.
+pub fn not_found_text() -> Response<Body> {
+    let mut answer = bytes(404, "text/plain; charset=utf-8", "404 page not found\n");
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
 /// Marks an answer whose body is compressed.
 pub fn compressed(code: u16, content_type: &str, body: Bytes) -> Response<Body> {
     let head = head(code, content_type)
@@ -128,7 +135,7 @@ pub fn warn(answer: &mut Response<Body>, warnings: Vec<String>) {
     }
 }
 
-/// Two spaces a level, as Go indents; strings are left as they are.
+/// Two spaces a level and no newline at the end, as Go indents; strings are left as they are.
 pub fn pretty(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len() * 2);
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
@@ -170,9 +177,6 @@ pub fn pretty(json: &[u8]) -> Vec<u8> {
             b'\n' => {}
             _ => out.push(b),
         }
-    }
-    if json.last() == Some(&b'\n') {
-        out.push(b'\n');
     }
     out
 }

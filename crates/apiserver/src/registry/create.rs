@@ -95,14 +95,11 @@ impl Registry {
         let (cx, served) = (request.cx, request.served);
         let stored = served.stored.clone().ok_or_else(Status::no_route)?;
         meta::wipe(&mut request.object);
-        request
-            .object
-            .meta_mut()
-            .remove("resourceVersion")
-            .filter(|v| !matches!(v.as_str(), None | Some("")))
-            .map_or(Ok(()), |_| {
-                Err(Status::bad_request("resourceVersion should not be set on objects to be created"))
-            })?;
+        if !request.object.meta().resource_version().is_empty() {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Status::new(500, Reason::Unknown, why));
+        }
+        request.object.meta_mut().remove("resourceVersion");
         meta::ensure_namespace(&mut request.object, served, request.namespace)?;
         if request.manage_fields {
             let empty = api::merge::empty(&served.schema, &served.gvk);

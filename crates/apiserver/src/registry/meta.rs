@@ -189,7 +189,11 @@ fn finalizers(object: &Value, field: &Path, errors: &mut ErrorList) {
     for (at, name) in object.meta().finalizers().enumerate() {
         let found = names::qualified_name(name);
         let here = field.index(at);
-        if found.is_empty() && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) && needs_domain(object) {
+        if found.is_empty()
+            && !name.contains('/')
+            && !STANDARD_FINALIZERS.contains(&name)
+            && needs_domain(object)
+        {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(Error::invalid(&here, name, why));
         }

@@ -141,6 +141,7 @@ impl Objects for Registry {
             options: Value::map(),
             preconditions: Preconditions::default(),
             create: false,
+            whole: false,
             manage_fields: true,
             admit: false,
         };

@@ -54,13 +54,9 @@ pub fn parse_revision(text: &str) -> Result<Option<i64>, Status> {
     match text.parse::<i64>() {
         Ok(revision) if revision >= 0 => Ok(Some(revision)),
         _ => {
-            let field = Path::new("resourceVersion");
             let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-            Err(Status::invalid(
-                &GroupKind { group: "".into(), kind: "".into() },
-                "",
-                &[Error::invalid(&field, text, why)],
-            ))
+            let error = Error::invalid(&Path::new("resourceVersion"), text, why);
+            Err(Status::bad_request(format!("invalid resource version: {error}")))
         }
     }
 }
@@ -77,11 +73,6 @@ impl ListOptions {
                 Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
             })?,
         };
-        if !token.is_empty() && !matches!(version, "" | "0") {
-            return Err(Status::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
-        }
         Ok(Self {
             revision: parse_revision(version)?,
             matching: match matching {
@@ -90,7 +81,17 @@ impl ListOptions {
                 _ => Match::Unset,
             },
             limit: usize::try_from(limit).unwrap_or(0),
-            from: if token.is_empty() { None } else { Some(token::decode(token)?) },
+            from: match token {
+                "" => None,
+                token => {
+                    let from = token::decode(token)?;
+                    if !matches!(version, "" | "0") {
+                        let why = "specifying resource version is not allowed when using continue";
+                        return Err(Status::bad_request(why));
+                    }
+                    Some(from)
+                }
+            },
         })
     }
 
@@ -146,11 +147,10 @@ pub fn check_watch_options(query: &Query) -> Result<(), Status> {
     if query.get("sendInitialEvents").is_some() {
         if matching != "NotOlderThan" {
             let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(if matching.is_empty() {
-                Error::forbidden(&field, why)
-            } else {
-                Error::not_supported(&field, matching, &["NotOlderThan"])
-            });
+            errors.push(Error::forbidden(&field, why));
+            if !matching.is_empty() {
+                errors.push(Error::not_supported(&field, matching, &["NotOlderThan"]));
+            }
         }
         if !query.get("continue").unwrap_or_default().is_empty() {
             errors.push(Error::forbidden(
@@ -161,6 +161,9 @@ pub fn check_watch_options(query: &Query) -> Result<(), Status> {
     } else if !matching.is_empty() {
         let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
         errors.push(Error::forbidden(&field, why));
+        if matching != "NotOlderThan" {
+            errors.push(Error::not_supported(&field, matching, &["NotOlderThan"]));
+        }
     }
     if errors.is_empty() { Ok(()) } else { Err(bad_options(errors)) }
 }

@@ -43,6 +43,8 @@ pub fn decode(text: &str) -> Result<From, Status> {
     let bad = |why: &str| Status::bad_request(format!("invalid continue token: {why}"));
     let bytes =
         URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| bad("continue key is not valid"))?;
+    let parsed = api::json::parse(&bytes).map_err(|e| bad(&format!("continue key is not valid: {e}")));
+    parsed?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|_| bad("continue key is not valid"))?;
     if token.v != VERSION {
         return Err(bad("continue key is not valid: server does not recognize this encoded version"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::Value;
 use api::merge::ignore_timestamps;
 use apimachinery::field::{Error, Path};
-use apimachinery::{Reason, Status};
+use apimachinery::{GroupResource, Reason, Status};
 use etcd::{Compare, Op, OpResponse, PutRequest, RangeRequest, Txn};
 
 use super::create::{Create, attributes};
@@ -45,6 +45,8 @@ pub struct Update<'a> {
     pub preconditions: Preconditions,
     /// Creates what is not there (apply; PUT where the strategy allows).
     pub create: bool,
+    /// The new object comes from the caller as a whole (PUT), so its uid is a precondition.
+    pub whole: bool,
     /// False: `make` has set managedFields.
     pub manage_fields: bool,
     /// False: internal changes.
@@ -122,9 +124,13 @@ impl Registry {
         let mut object = (request.make)(None)?;
         meta::ensure_same(&mut object, request.served, request.namespace, request.name)?;
         if !object.uid().is_empty() {
-            let why =
-                format!("Precondition failed: UID in precondition: {}, UID in object meta: ", object.uid());
-            return Err(Status::conflict(&request.served.gr, request.name, why));
+            let stored = request.served.stored.as_ref().ok_or_else(Status::no_route)?;
+            let key = stored.store_key(&stored.key(request.namespace, request.name));
+            return Err(Status::conflict(
+                &request.served.gr,
+                request.name,
+                wrong_uid(&key, object.uid(), ""),
+            ));
         }
         object.meta_mut().remove("resourceVersion");
         let create = Create {
@@ -153,10 +159,9 @@ impl Registry {
         let mut new = (request.make)(Some(&live))?;
         meta::ensure_same(&mut new, served, request.namespace, request.name)?;
         let uid = new.uid();
-        if !uid.is_empty() && uid != old.uid() {
-            let why =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
-            return Err(Status::conflict(&served.gr, request.name, why));
+        if request.whole && !uid.is_empty() && uid != old.uid() {
+            let key = stored.store_key(&stored.key(request.namespace, request.name));
+            return Err(Status::conflict(&served.gr, request.name, wrong_uid(&key, uid, old.uid())));
         }
         if request.manage_fields {
             self.manage(cx, served, request.subresource, &live, &mut new);
@@ -316,6 +321,13 @@ async fn present(stored: &Stored, responses: Vec<OpResponse>) -> Result<Option<A
     }
 }
 
+/// Upstream's words for an object that was made anew meanwhile.
+fn wrong_uid(key: &str, wanted: &str, is: &str) -> String {
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {is}"
+    )
+}
+
 /// The resourceVersion of the request against the present one.
 fn take_version(request: &Update<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
     let given = new.meta().resource_version();
@@ -421,22 +433,22 @@ pub(super) fn check_preconditions(
     old: &Value,
     preconditions: &Preconditions,
 ) -> Result<(), Status> {
-    let fail = |why: String| Err(Status::conflict(&served.gr, name, why));
+    let of_kind = GroupResource { group: served.gr.group.clone(), resource: served.gvk.kind.clone() };
+    let fail = |what: &str, wanted: &str, is: &str, tail: &str| {
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({is}). The object might have been {tail}"
+        );
+        Err(Status::conflict(&of_kind, name, why))
+    };
     if let Some(uid) = &preconditions.uid
         && uid != old.uid()
     {
-        return fail(format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old.uid()
-        ));
+        return fail("UID", uid, old.uid(), "deleted and then recreated");
     }
     if let Some(wanted) = preconditions.resource_version
         && wanted.to_string() != old.meta().resource_version()
     {
-        let is = old.meta().resource_version();
-        return fail(format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {is}"
-        ));
+        return fail("ResourceVersion", &wanted.to_string(), old.meta().resource_version(), "modified");
     }
     Ok(())
 }
