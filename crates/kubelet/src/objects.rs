@@ -213,10 +213,10 @@ impl Objects {
             let watched = self.watched.lock();
             watched.get(&(kind, namespace.to_owned(), name.to_owned())).map(|entry| entry.informer.clone())
         };
-        if let Some(informer) = informer {
-            if tokio::time::timeout(FIRST_ANSWER, informer.wait_synced()).await.is_ok() {
-                return informer.store().get(namespace, name).ok_or_else(missing);
-            }
+        if let Some(informer) = informer
+            && tokio::time::timeout(FIRST_ANSWER, informer.wait_synced()).await.is_ok()
+        {
+            return informer.store().get(namespace, name).ok_or_else(missing);
         }
         match api.get::<Data>(&kind.resource(), namespace, name).await {
             Ok(data) => Ok(Arc::new(data)),

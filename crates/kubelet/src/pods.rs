@@ -189,11 +189,10 @@ impl Pods {
     #[must_use]
     pub fn by_name(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         let table = self.inner.lock();
-        let found = table.pods.values().find_map(|mailbox| {
+        table.pods.values().find_map(|mailbox| {
             let pod = mailbox.inbox.lock().pod.clone();
             (pod.name() == name && pod.namespace() == namespace).then_some(pod)
-        });
-        found
+        })
     }
 
     /// A pod by UID, also by that of its mirror.

@@ -3,7 +3,7 @@
 pub mod kill;
 pub mod plan;
 #[cfg(test)]
-mod plan_tests;
+pub(crate) mod plan_tests;
 pub mod resize;
 pub mod start;
 mod sync;

@@ -11,7 +11,7 @@ use super::Role;
 use super::plan::*;
 use crate::runtime::status::{Container, PodRuntime, Sandbox, State};
 
-pub(super) fn container(name: &str, state: State, exit_code: i32) -> Container {
+pub(crate) fn container(name: &str, state: State, exit_code: i32) -> Container {
     Container {
         id: format!("id-{name}"),
         name: name.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn container(name: &str, state: State, exit_code: i32) -> Container {
     }
 }
 
-pub(super) fn running(name: &str) -> Container {
+pub(crate) fn running(name: &str) -> Container {
     container(name, State::Running, 0)
 }
 
@@ -44,7 +44,7 @@ fn exited(name: &str, code: i32) -> Container {
     container(name, State::Exited, code)
 }
 
-pub(super) fn sandboxed(containers: Vec<Container>) -> PodRuntime {
+pub(crate) fn sandboxed(containers: Vec<Container>) -> PodRuntime {
     let sandbox = Sandbox {
         id: "s".to_owned(),
         attempt: 0,

@@ -125,7 +125,8 @@ pub async fn resource_metrics(cx: &Context) -> String {
 pub async fn container_metrics(cx: &Context) -> String {
     let mut out = String::new();
     let figures = figures(cx).await;
-    let families: [(&str, &str, fn(&Figures) -> String); 3] = [
+    type Value = fn(&Figures) -> String;
+    let families: [(&str, &str, Value); 3] = [
         ("container_cpu_usage_seconds_total", "counter", |f| seconds(f.cpu_nanos).to_string()),
         ("container_memory_usage_bytes", "gauge", |f| f.memory.to_string()),
         ("container_memory_working_set_bytes", "gauge", |f| f.working_set.to_string()),

@@ -32,10 +32,11 @@ const DATA_NEW: &str = "..data_tmp";
 pub fn write(target: &Path, payload: &Payload, own: impl Fn(&Path) -> io::Result<()>) -> io::Result<bool> {
     check_paths(payload)?;
     let old = fs::read_link(target.join(DATA)).ok().map(|name| target.join(name));
-    if let Some(old) = &old {
-        if unchanged(old, payload)? && visible(target)? == heads(payload) {
-            return Ok(false);
-        }
+    if let Some(old) = &old
+        && unchanged(old, payload)?
+        && visible(target)? == heads(payload)
+    {
+        return Ok(false);
     }
     let folder = dated_folder(target)?;
     let result =
