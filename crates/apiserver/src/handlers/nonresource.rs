@@ -25,7 +25,10 @@ pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
     }
     let query = asked.request.uri().query().unwrap_or_default();
     if let Some(answer) = asked.chain.health.answer(&path, query) {
-        return Ok(answer.map(|body| body.map_err(|never| match never {}).boxed()));
+        let mut answer = answer.map(|body| body.map_err(|never| match never {}).boxed());
+        let no_cache = http::HeaderValue::from_static("no-cache, private");
+        answer.headers_mut().insert(http::header::CACHE_CONTROL, no_cache);
+        return Ok(answer);
     }
     if let Some(answer) = discovery::serve(&asked).or_else(|| openapi::serve(&asked)) {
         return answer;

@@ -106,38 +106,53 @@ impl Patch {
         validation: FieldValidation,
         cx: &RequestContext,
     ) -> Result<Value, Status> {
-        let mut object = match self.kind {
-            Kind::Json => merge::json_patch(live.clone(), &self.body)?,
+        let mut object = self.patched(served, live)?;
+        canonical(served, &mut object, validation, cx).map_err(|error| match error {
+            // The object as patched stands in the message; it is made again, as this is rare.
+            Refused::Type(error) => wrong_type(&self.patched(served, live).unwrap_or_default(), &error),
+            Refused::Status(status) => status,
+        })?;
+        Ok(object)
+    }
+
+    fn patched(&self, served: &Served, live: &Value) -> Result<Value, Status> {
+        match self.kind {
+            Kind::Json => merge::json_patch(live.clone(), &self.body),
             Kind::Merge => {
                 let mut object = live.clone();
                 merge::merge_patch(&mut object, self.body.clone());
-                object
+                Ok(object)
             }
             Kind::Strategic => {
                 let mut object = live.clone();
                 merge::strategic_merge_patch(&served.schema, &mut object, self.body.clone())?;
-                object
+                Ok(object)
             }
-            Kind::Apply => return Err(Status::internal("apply needs the field manager")),
-        };
-        canonical(served, &mut object, validation, cx)?;
-        Ok(object)
+            Kind::Apply => Err(Status::internal("apply needs the field manager")),
+        }
     }
 }
 
-/// Back into the canonical form after a patch, with defaults; 422 where types are wrong, as upstream answers patches.
+enum Refused {
+    Type(String),
+    Status(Status),
+}
+
+fn wrong_type(object: &Value, error: &str) -> Status {
+    let error = Error::invalid(&Path::new("patch"), &api::json::to_string(object), error);
+    Status::invalid(&GroupKind { group: "".into(), kind: "".into() }, "", &[error])
+}
+
+/// Back into the canonical form after a patch, with defaults.
 fn canonical(
     served: &Served,
     object: &mut Value,
     validation: FieldValidation,
     cx: &RequestContext,
-) -> Result<(), Status> {
+) -> Result<(), Refused> {
     let mut found = Found::default();
-    if let Err(error) = canonicalize(object, &served.schema, &mut found) {
-        let error = Error::invalid(&Path::new("patch"), &api::json::to_string(object), error.to_string());
-        return Err(Status::invalid(&GroupKind { group: "".into(), kind: "".into() }, "", &[error]));
-    }
-    decode::report(&found, validation, cx, "")?;
+    canonicalize(object, &served.schema, &mut found).map_err(|e| Refused::Type(e.to_string()))?;
+    decode::report(&found, validation, cx, "").map_err(Refused::Status)?;
     decode::complete(served, object);
     Ok(())
 }
@@ -169,7 +184,10 @@ pub(super) async fn patch(
             };
             let mut object = fields.apply(live, &patch.body, &patch.manager, patch.force, cx.now)?;
             report_apply(&served, &bytes, validation, cx)?;
-            canonical(&served, &mut object, FieldValidation::Ignore, cx)?;
+            canonical(&served, &mut object, FieldValidation::Ignore, cx).map_err(|error| match error {
+                Refused::Type(error) => wrong_type(&patch.body, &error),
+                Refused::Status(status) => status,
+            })?;
             Ok(object)
         }
         (_, Some(live)) => patch.apply(&served, live, validation, cx),

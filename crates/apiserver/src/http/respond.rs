@@ -88,6 +88,9 @@ pub fn error(status: &Status, media: Media, is_pretty: bool) -> Response<Body> {
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
     let (content_type, bytes) = encode_status(status, media, is_pretty);
     let mut head = head(status.code, content_type);
+    if status.code == 403 {
+        head = head.header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    }
     if retry > 0 {
         head = head.header(header::RETRY_AFTER, retry);
     }
@@ -96,7 +99,7 @@ pub fn error(status: &Status, media: Media, is_pretty: bool) -> Response<Body> {
 
 /// A `Status` in an encoding.
 pub fn encode_status(status: &Status, media: Media, is_pretty: bool) -> (&'static str, Vec<u8>) {
-    let mut json = status.to_json().into_bytes();
+    let mut json = escaped(status.to_json());
     json.push(b'\n');
     match media {
         Media::Protobuf => match protobuf_of(&json) {
@@ -107,6 +110,14 @@ pub fn encode_status(status: &Status, media: Media, is_pretty: bool) -> (&'stati
         _ if is_pretty => (Media::Json.content_type(), pretty(&json)),
         _ => (Media::Json.content_type(), json),
     }
+}
+
+/// As Go writes strings: these three signs are inside of strings only.
+fn escaped(json: String) -> Vec<u8> {
+    if !json.contains(['<', '>', '&']) {
+        return json.into_bytes();
+    }
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").into_bytes()
 }
 
 fn protobuf_of(json: &[u8]) -> Option<Vec<u8>> {

@@ -177,8 +177,8 @@ impl Registry {
         object: &Value,
     ) -> Result<(), Status> {
         let mut errors = meta::validate(served, object);
-        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, object, None));
         errors.extend(served.strategy.validate(cx, object));
+        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, object, None));
         super::dedup(&mut errors);
         if !errors.is_empty() {
             let name = if object.name().is_empty() { object.meta().generate_name() } else { object.name() };

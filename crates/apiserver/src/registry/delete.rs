@@ -154,7 +154,7 @@ fn plan(cx: &RequestContext, served: &Served, old: &Value, options: &DeleteOptio
             if !served.strategy.is_held(&object) {
                 return Plan::Now;
             }
-            let was_zero = old.meta().deletion_grace_period_seconds() == Some(0);
+            let was_zero = old.meta().deletion_grace_period_seconds().unwrap_or(0) == 0;
             if !(marked_before && was_zero) {
                 mark(&mut object, cx.now, 0);
                 served.strategy.mark_deleted(cx, object.as_map_or_make());

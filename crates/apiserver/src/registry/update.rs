@@ -196,7 +196,9 @@ impl Registry {
             }
         }
         ignore_timestamps(old, &mut new);
-        if !served.strategy.is_held(&new) && old.meta().deletion_grace_period_seconds() == Some(0) {
+        let due = old.meta().deletion_timestamp().is_some()
+            && old.meta().deletion_grace_period_seconds().unwrap_or(0) == 0;
+        if due && !served.strategy.is_held(&new) {
             return Ok((Step::Vanish(Box::new(new)), undo));
         }
         Ok((if new == **old { Step::Same } else { Step::Write(Box::new(new)) }, undo))
@@ -211,12 +213,12 @@ impl Registry {
     ) -> Result<(), Status> {
         let (cx, served) = (request.cx, request.served);
         let mut errors = meta::validate_update(new, old);
-        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, new, Some(old)));
         errors.extend(match &request.part {
             Part::Main => served.strategy.validate_update(cx, new, old),
             Part::Status => served.strategy.validate_status_update(cx, new, old),
             Part::Other(strategy) => strategy.validate_update(cx, new, old),
         });
+        errors.extend(super::rules(&self.options.gates, &stored.shape().schema, new, Some(old)));
         super::dedup(&mut errors);
         if !errors.is_empty() {
             return Err(Status::invalid(&served.gvk.group_kind(), request.name, &errors));

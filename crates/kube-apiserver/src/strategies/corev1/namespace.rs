@@ -75,6 +75,8 @@ impl Strategy for Namespace {
 
     fn mark_deleted(&self, _cx: &RequestContext, object: &mut Map) {
         object.map_mut("status").insert("phase", "Terminating");
+        // Namespaces know no grace period: upstream sets the time alone.
+        object.map_mut("metadata").remove("deletionGracePeriodSeconds");
     }
 
     fn name_errors(&self, name: &str, generated_prefix: bool) -> Option<Vec<String>> {
