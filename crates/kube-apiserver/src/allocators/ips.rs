@@ -34,8 +34,8 @@ pub fn service_cidrs() -> &'static GroupResource {
 pub enum Error {
     #[error("provided IP is already allocated")]
     Allocated,
-    #[error("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}")]
-    OutOfRange { ip: IpAddr, range: String },
+    #[error("the provided network does not match the current range")]
+    OutOfRange,
     #[error("range is full")]
     Full,
     #[error("{0}")]
@@ -159,8 +159,7 @@ impl Ips {
         if ranges.iter().any(|r| r.contains(ip)) {
             return Ok(());
         }
-        let range = ranges.iter().map(|r| r.net.to_string()).collect::<Vec<_>>().join(",");
-        Err(Error::OutOfRange { ip, range })
+        Err(Error::OutOfRange)
     }
 
     fn is_taken(&self, ip: IpAddr) -> bool {

@@ -141,7 +141,7 @@ impl ServiceAllocator {
         for (i, family) in families.iter().enumerate() {
             let ip = match wanted.get(i) {
                 Some(ip) if held.contains(ip) => ip.clone(),
-                Some(ip) => self.take(cx, service, ip, i, owner, taken).await?,
+                Some(ip) => self.take(cx, service, ip, owner, taken).await?,
                 None => {
                     let ip = self.ips.take_any(*family, owner, cx.dry_run).await;
                     let ip = ip
@@ -164,11 +164,10 @@ impl ServiceAllocator {
         cx: &RequestContext,
         service: &Value,
         ip: &str,
-        index: usize,
         owner: Owner<'_>,
         taken: &mut Taken,
     ) -> Result<String, Status> {
-        let at = spec_path().child("clusterIPs").index(index);
+        let at = spec_path().child("clusterIPs");
         let shown = || Json(service.at(&["spec", "clusterIPs"]).unwrap_or(&Value::Null)).0.clone();
         let refuse = |why: String| {
             let shown = shown();

@@ -61,7 +61,11 @@ impl InProcess {
     }
 
     /// A client whose transport is the server itself: the same chain as over HTTPS, without the wire.
-    pub fn client(&self, identity: UserInfo) -> kube::Client {
+    /// Like every identity that was proved, it is a member of `system:authenticated`.
+    pub fn client(&self, mut identity: UserInfo) -> kube::Client {
+        if !identity.in_group(crate::authn::AUTHENTICATED) {
+            identity.groups.push(crate::authn::AUTHENTICATED.into());
+        }
         kube::Client::new(self.server.in_memory(Some(identity)), "default")
     }
 

@@ -81,13 +81,14 @@ pub const CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     validate: |object, errors| {
         let spec = map_at(object, &["spec"]);
         let at = Path::new("spec");
-        for name in ["request", "signerName"] {
-            if spec.text(name).is_empty() {
-                errors.push(Error::required(&at.child(name), ""));
-            }
+        if !is_request(spec.text("request")) {
+            errors.push(Error::invalid(&at.child("request"), "", "PEM block type must be CERTIFICATE REQUEST"));
         }
         if spec.list("usages").is_empty() {
             errors.push(Error::required(&at.child("usages"), ""));
+        }
+        if spec.text("signerName").is_empty() {
+            errors.push(Error::required(&at.child("signerName"), ""));
         }
         if let Some(n) = spec.int("expirationSeconds")
             && n < 600
@@ -113,6 +114,13 @@ pub const CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     }),
     ..PLAIN
 };
+
+/// PEM of a request, as base64.
+fn is_request(text: &str) -> bool {
+    use base64::Engine as _;
+    let pem = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----")
+}
 
 fn csr_condition(o: &Value) -> String {
     let status = map_at(o, &["status"]);
@@ -200,11 +208,7 @@ pub const API_SERVICE: Kind = Kind {
             let max = if name == "versionPriority" { 1000 } else { 20000 };
             let n = spec.int(name).unwrap_or(0);
             if n <= 0 || n > max {
-                let why = if n <= 0 {
-                    "must be positive".to_owned()
-                } else {
-                    format!("must be less than or equal to {max}")
-                };
+                let why = format!("must be positive and less than {max}");
                 errors.push(Error::invalid(&at.child(name), &n, why));
             }
         }

@@ -44,7 +44,7 @@ pub const INGRESS: Kind = Kind {
 fn ingress(object: &Value, errors: &mut ErrorList) {
     let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
     if spec.list("rules").is_empty() && !spec.has("defaultBackend") {
-        let shown = Value::Map(spec.clone());
+        let shown = Value::Null;
         errors.push(Error::invalid(
             &path,
             &validation::Json(&shown),
@@ -101,7 +101,7 @@ fn backend(b: &Map, path: &Path, errors: &mut ErrorList) {
         (Some(_), Some(_)) => {
             errors.push(Error::invalid(path, "", "cannot set both resource and service backends"))
         }
-        (None, None) => errors.push(Error::required(path, "resource or service backend is required")),
+        (None, None) => errors.push(Error::invalid(path, "", "resource or service backend is required")),
         (Some(s), None) => {
             if s.text("name").is_empty() {
                 errors.push(Error::required(&path.child("service").child("name"), ""));
@@ -162,13 +162,13 @@ pub const NETWORK_POLICY: Kind = Kind {
         if let Some(s) = spec.sub("podSelector") {
             selectors::validate(s, &path.child("podSelector"), errors);
         }
-        for (i, t) in spec.list("policyTypes").iter().filter_map(Value::as_str).enumerate() {
-            validation::one_of(errors, t, &["Egress", "Ingress"], &path.child("policyTypes").index(i), true);
-        }
         for (part, peers) in [("ingress", "from"), ("egress", "to")] {
             for (i, rule) in spec.items(part).enumerate() {
                 peers_and_ports(rule, peers, &path.child(part).index(i), errors);
             }
+        }
+        for (i, t) in spec.list("policyTypes").iter().filter_map(Value::as_str).enumerate() {
+            validation::one_of(errors, t, &["Ingress", "Egress"], &path.child("policyTypes").index(i), true);
         }
     },
     cells: Some(|o, now| {

@@ -9,6 +9,15 @@ use super::names;
 /// A structure as error messages show it: compact JSON.
 pub struct Json<'a>(pub &'a Value);
 
+/// Text that messages show as it is: Go structures whose fields have other names than the API's.
+pub struct Verbatim(pub String);
+
+impl Shown for Verbatim {
+    fn shown(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl Shown for Json<'_> {
     fn shown(&self) -> String {
         let mut out = String::new();
@@ -101,16 +110,14 @@ pub fn port_or_name(errors: &mut ErrorList, value: &Value, path: &Path) {
     }
 }
 
-/// A value out of a closed set; `required` refuses "".
+/// A value out of a closed set, in the order in which messages list it; `required` refuses "".
 pub fn one_of(errors: &mut ErrorList, value: &str, supported: &[&str], path: &Path, required: bool) {
     if value.is_empty() {
         if required {
             errors.push(Error::required(path, ""));
         }
     } else if !supported.contains(&value) {
-        let mut sorted = supported.to_vec();
-        sorted.sort_unstable();
-        errors.push(Error::not_supported(path, value, &sorted));
+        errors.push(Error::not_supported(path, value, supported));
     }
 }
 
@@ -212,9 +219,7 @@ pub fn daemon_rolling_update(rolling: &Map, path: &Path, errors: &mut ErrorList)
     not_over_100(surge, &path.child("maxSurge"), errors);
     let shown = |v: Option<&Value>| v.cloned().unwrap_or_default();
     match (is_zero(unavailable), is_zero(surge)) {
-        (true, true) => {
-            errors.push(Error::invalid(&at, &Json(&shown(unavailable)), "cannot be 0 when maxSurge is 0"));
-        }
+        (true, true) => errors.push(Error::required(&at, "cannot be 0 when maxSurge is 0")),
         (false, false) => {
             errors.push(Error::invalid(
                 &path.child("maxSurge"),

@@ -68,7 +68,8 @@ fn config_map(object: &Value, errors: &mut ErrorList) {
         }
     }
     if total > MAX {
-        errors.push(Error::too_long(&Path::default(), MAX));
+        // Upstream names no field here, and this is how that shows.
+        errors.push(Error::too_long(&Path::default().key(""), MAX));
     }
 }
 

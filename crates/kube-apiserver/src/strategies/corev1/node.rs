@@ -39,7 +39,8 @@ fn defaults(object: &mut Map) {
 }
 
 fn validate(object: &Value, errors: &mut ErrorList) {
-    let at = Path::new("spec").child("taints");
+    // Upstream says `metadata` here.
+    let at = Path::new("metadata").child("taints");
     let mut seen = std::collections::HashSet::new();
     for (i, t) in map_at(object, &["spec"]).items("taints").enumerate() {
         let at = at.index(i);
@@ -54,7 +55,7 @@ fn validate(object: &Value, errors: &mut ErrorList) {
         validation::one_of(
             errors,
             effect,
-            &["NoExecute", "NoSchedule", "PreferNoSchedule"],
+            &["NoSchedule", "PreferNoSchedule", "NoExecute"],
             &at.child("effect"),
             true,
         );

@@ -91,29 +91,28 @@ fn fill(item: &mut Map, key: &str, from: &Map) {
     }
 }
 
+/// The pairs that must not be the wrong way round, the field at which upstream complains, the words for both, and
+/// whose value it shows.
+const ORDERED: [(&str, &str, &str, &str, &str, bool); 6] = [
+    ("min", "max", "min", "min value", "max value", true),
+    ("min", "defaultRequest", "defaultRequest", "min value", "default request value", false),
+    ("defaultRequest", "max", "defaultRequest", "default request value", "max value", true),
+    ("defaultRequest", "default", "defaultRequest", "default request value", "default limit value", true),
+    ("min", "default", "default", "min value", "default value", true),
+    ("default", "max", "default", "default value", "max value", false),
+];
+
 fn validate_item(item: &Map, path: &Path, errors: &mut ErrorList) {
     use std::cmp::Ordering::Greater;
-    let order = [
-        ("min", "defaultRequest"),
-        ("defaultRequest", "default"),
-        ("default", "max"),
-        ("min", "max"),
-        ("defaultRequest", "max"),
-        ("min", "default"),
-    ];
-    for (low, high) in order {
+    for (low, high, at, low_words, high_words, shows_low) in ORDERED {
         let Some(upper) = item.sub(high) else { continue };
         for (name, value) in item.sub(low).into_iter().flat_map(|m| m.iter()) {
             if let Some(limit) = upper.get(name)
                 && quantities::compare(value, limit) == Greater
             {
                 let (a, b) = (value.as_str().unwrap_or_default(), limit.as_str().unwrap_or_default());
-                let words = |n: &str| match n {
-                    "defaultRequest" => "default request".to_owned(),
-                    n => n.to_owned(),
-                };
-                let why = format!("{} value {a} is greater than {} value {b}", words(low), words(high));
-                errors.push(Error::invalid(&path.child(low).key(name), a, why));
+                let why = format!("{low_words} {a} is greater than {high_words} {b}");
+                errors.push(Error::invalid(&path.child(at).key(name), if shows_low { a } else { b }, why));
             }
         }
     }

@@ -27,6 +27,7 @@ impl Strategy for Pod {
 
     fn prepare_for_create(&self, cx: &RequestContext, object: &mut Map) {
         fields::first_generation(object);
+        update::positive_grace(object);
         let empty = Map::new();
         let spec = object.sub("spec").unwrap_or(&empty);
         let gated = !spec.list("schedulingGates").is_empty();
@@ -65,7 +66,12 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, _cx: &RequestContext, object: &Value) -> ErrorList {
-        validate::pod(object)
+        let mut errors = validate::pod(object);
+        if !map_at(object, &["spec"]).list("ephemeralContainers").is_empty() {
+            let at = apimachinery::field::Path::new("spec").child("ephemeralContainers");
+            errors.push(apimachinery::field::Error::forbidden(&at, "cannot be set on create"));
+        }
+        errors
     }
 
     fn validate_update(&self, cx: &RequestContext, object: &Value, old: &Value) -> ErrorList {

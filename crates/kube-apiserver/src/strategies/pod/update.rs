@@ -8,6 +8,15 @@ use super::super::validation;
 
 const FORBIDDEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
 
+/// A negative grace period means the shortest.
+pub fn positive_grace(object: &mut Map) {
+    if let Some(spec) = object.sub_mut("spec")
+        && spec.int("terminationGracePeriodSeconds").is_some_and(|n| n < 0)
+    {
+        spec.insert("terminationGracePeriodSeconds", 1i64);
+    }
+}
+
 /// The gates of a pod were removed: its condition says so no longer.
 pub fn clear_gated_condition(object: &mut Map, old: &Map) {
     let gates = |o: &Map| o.sub("spec").map_or(0, |s| s.list("schedulingGates").len());
@@ -45,11 +54,7 @@ fn deadline(new: &Map, old: &Map, path: &Path, errors: &mut ErrorList) {
     let at = path.child("activeDeadlineSeconds");
     match (new.int("activeDeadlineSeconds"), old.int("activeDeadlineSeconds")) {
         (Some(n), Some(before)) if n > before => {
-            errors.push(Error::invalid(
-                &at,
-                &n,
-                format!("must be less than or equal to previous value {before}"),
-            ));
+            errors.push(Error::invalid(&at, &n, "must be less than or equal to previous value"));
         }
         (None, Some(_)) => errors.push(Error::invalid(
             &at,

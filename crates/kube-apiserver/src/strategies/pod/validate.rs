@@ -79,7 +79,7 @@ fn words(spec: &Map, path: &Path, errors: &mut ErrorList) {
         &at("restartPolicy"),
         true,
     );
-    let dns = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     validation::one_of(errors, spec.text("dnsPolicy"), &dns, &at("dnsPolicy"), true);
     let preemption = ["PreemptLowerPriority", "Never"];
     validation::one_of(errors, spec.text("preemptionPolicy"), &preemption, &at("preemptionPolicy"), false);
@@ -91,9 +91,6 @@ fn numbers(spec: &Map, path: &Path, errors: &mut ErrorList) {
     {
         let why = "must be between 1 and 2147483647, inclusive";
         errors.push(Error::invalid(&path.child("activeDeadlineSeconds"), &n, why));
-    }
-    if let Some(n) = spec.int("terminationGracePeriodSeconds") {
-        validation::non_negative(errors, n, &path.child("terminationGracePeriodSeconds"));
     }
 }
 
@@ -121,7 +118,7 @@ fn tolerations(spec: &Map, path: &Path, errors: &mut ErrorList) {
             "Exists" if !t.text("value").is_empty() => {
                 errors.push(Error::invalid(
                     &at.child("operator"),
-                    &validation::Json(&Value::Map(t.clone())),
+                    t.text("value"),
                     "value must be empty when `operator` is 'Exists'",
                 ));
             }
@@ -156,10 +153,15 @@ fn host_aliases(spec: &Map, path: &Path, errors: &mut ErrorList) {
 
 fn dns(spec: &Map, path: &Path, errors: &mut ErrorList) {
     let at = path.child("dnsConfig");
-    let empty = Map::new();
-    let config = spec.sub("dnsConfig").unwrap_or(&empty);
+    let none = spec.text("dnsPolicy") == "None";
+    let Some(config) = spec.sub("dnsConfig") else {
+        if none {
+            errors.push(Error::required(&at, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+        return;
+    };
     let servers = config.list("nameservers");
-    if spec.text("dnsPolicy") == "None" && servers.is_empty() {
+    if none && servers.is_empty() {
         errors.push(Error::required(
             &at.child("nameservers"),
             "must provide at least one DNS nameserver when `dnsPolicy` is None",
@@ -359,11 +361,7 @@ fn pod_term(term: &Map, path: &Path, errors: &mut ErrorList) {
     let key = term.text("topologyKey");
     if key.is_empty() {
         errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
-    } else {
-        errors.extend(
-            names::qualified_name(key)
-                .into_iter()
-                .map(|why| Error::invalid(&path.child("topologyKey"), key, why)),
-        );
     }
+    let at = path.child("topologyKey");
+    errors.extend(names::qualified_name(key).into_iter().map(|why| Error::invalid(&at, key, why)));
 }

@@ -104,7 +104,7 @@ fn ports(cx: &Context<'_>, c: &Map, path: &Path, errors: &mut ErrorList) {
                 ));
             }
         }
-        validation::one_of(errors, p.text("protocol"), &["TCP", "UDP", "SCTP"], &at.child("protocol"), true);
+        validation::one_of(errors, p.text("protocol"), &["SCTP", "TCP", "UDP"], &at.child("protocol"), true);
     }
 }
 
@@ -127,7 +127,11 @@ fn env(c: &Map, path: &Path, errors: &mut ErrorList) {
         let at = path.child("envFrom").index(i);
         let count = ["configMapRef", "secretRef"].iter().filter(|k| e.has(k)).count();
         match count {
-            0 => errors.push(Error::invalid(&at, "", "must specify one of: `configMapRef` or `secretRef`")),
+            0 => errors.push(Error::invalid(
+                &path.child("envFrom"),
+                "",
+                "must specify one of: `configMapRef` or `secretRef`",
+            )),
             1 => {}
             _ => errors.push(Error::invalid(&at, "", "may not have more than one field specified at a time")),
         }
@@ -162,10 +166,11 @@ fn env_source(e: &Map, from: &Map, path: &Path, errors: &mut ErrorList) {
     }
     for kind in ["configMapKeyRef", "secretKeyRef"] {
         let Some(r) = from.sub(kind) else { continue };
-        for name in ["name", "key"] {
-            if r.text(name).is_empty() {
-                errors.push(Error::required(&path.child(kind).child(name), ""));
-            }
+        let name = r.text("name");
+        let at = path.child(kind).child("name");
+        errors.extend(names::dns1123_subdomain(name).into_iter().map(|why| Error::invalid(&at, name, why)));
+        if r.text("key").is_empty() {
+            errors.push(Error::required(&path.child(kind).child("key"), ""));
         }
         let key = r.text("key");
         if !key.is_empty() {
@@ -235,17 +240,18 @@ fn mounts(cx: &Context<'_>, c: &Map, path: &Path, errors: &mut ErrorList) {
         if name.is_empty() {
             errors.push(Error::required(&at.child("name"), ""));
         }
-        if mount.is_empty() {
-            errors.push(Error::required(&at.child("mountPath"), ""));
-        }
         if !cx.volumes.contains_key(name) {
             errors.push(Error::not_found(&at.child("name"), name));
+        }
+        if mount.is_empty() {
+            errors.push(Error::required(&at.child("mountPath"), ""));
         }
         if !seen.insert(mount) {
             errors.push(Error::invalid(&at.child("mountPath"), mount, "must be unique"));
         }
         for key in ["subPath", "subPathExpr"] {
-            local_path(m.text(key), &at.child(key), errors);
+            // Upstream leaves the index out here.
+            local_path(m.text(key), &path.child("volumeMounts").child(key), errors);
         }
         if !m.text("subPath").is_empty() && !m.text("subPathExpr").is_empty() {
             errors.push(Error::invalid(
@@ -254,8 +260,8 @@ fn mounts(cx: &Context<'_>, c: &Map, path: &Path, errors: &mut ErrorList) {
                 "subPathExpr and subPath are mutually exclusive",
             ));
         }
-        let modes = ["None", "HostToContainer", "Bidirectional"];
-        validation::one_of(errors, m.text("mountPropagation"), &modes, &at.child("mountPropagation"), false);
+        let modes = ["Bidirectional", "HostToContainer", "None"];
+        validation::one_of(errors, m.text("mountPropagation"), &modes, &path.child("volumeMounts").child("mountPropagation"), false);
     }
     for (i, d) in c.items("volumeDevices").enumerate() {
         let at = path.child("volumeDevices").index(i);
@@ -332,6 +338,7 @@ fn resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
     errors.extend(names::qualified_name(name).into_iter().map(|why| Error::invalid(path, name, why)));
     if !name.contains('/') && !is_native(name) {
         errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
+        errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
     }
 }
 

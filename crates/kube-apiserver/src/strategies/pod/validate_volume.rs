@@ -9,14 +9,31 @@ use super::super::fields::Fields;
 use super::super::{names, quantities, validation};
 use super::validate_container;
 
+/// The order in which upstream looks at sources; the second one is the one too many.
+const ORDER: [&str; 12] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "secret",
+    "nfs",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "configMap",
+    "projected",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
 /// Checks all; the names of the volumes and the kind of each one's source.
 pub fn volumes(spec: &Map, path: &Path, errors: &mut ErrorList) -> HashMap<String, String> {
     let mut found = HashMap::new();
     for (i, v) in spec.items("volumes").enumerate() {
         let at = path.index(i);
         let name = v.text("name");
-        let sources: Vec<&str> =
+        let mut sources: Vec<&str> =
             v.iter().filter(|(k, s)| *k != "name" && !s.is_null()).map(|(k, _)| k.as_str()).collect();
+        sources.sort_by_key(|s| ORDER.iter().position(|o| o == s));
         source(v, &sources, &at, errors);
         if name.is_empty() {
             errors.push(Error::required(&at.child("name"), ""));
@@ -107,7 +124,7 @@ fn host_path(s: &Map, path: &Path, errors: &mut ErrorList) {
         ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     let kind = s.text("type");
     if !kinds.contains(&kind) {
-        errors.push(Error::not_supported(&path.child("type"), kind, &kinds[1..]));
+        errors.push(Error::not_supported(&path.child("type"), kind, &kinds));
     }
 }
 
@@ -149,9 +166,10 @@ const FILE_FIELDS: [&str; 5] =
 
 fn downward(s: &Map, path: &Path, errors: &mut ErrorList) {
     mode(s, path, errors);
-    for (i, item) in s.items("items").enumerate() {
-        let at = path.child("items").index(i);
-        target(item, &at, errors);
+    // Upstream names no item here.
+    let at = path;
+    for item in s.items("items") {
+        target(item, at, errors);
         match (item.sub("fieldRef"), item.sub("resourceFieldRef")) {
             (Some(field), None) => {
                 validate_container::field_ref(field, &at.child("fieldRef"), &FILE_FIELDS, errors)
@@ -162,13 +180,10 @@ fn downward(s: &Map, path: &Path, errors: &mut ErrorList) {
                 }
                 validate_container::resource_field_ref(r, &at.child("resourceFieldRef"), errors);
             }
-            (None, None) => errors.push(Error::required(
-                &at.child("fieldRef"),
-                "one of fieldRef and resourceFieldRef is required",
-            )),
+            (None, None) => errors.push(Error::required(at, "one of fieldRef and resourceFieldRef is required")),
             (Some(_), Some(_)) => {
                 errors.push(Error::invalid(
-                    &at,
+                    at,
                     "resource",
                     "fieldRef and resourceFieldRef can not be specified simultaneously",
                 ));
@@ -189,7 +204,7 @@ fn projected(s: &Map, path: &Path, errors: &mut ErrorList) {
             ));
         }
         if let Some(token) = source.sub("serviceAccountToken") {
-            service_account_token(token, &at.child("serviceAccountToken"), errors);
+            service_account_token(token, &at.child("serviceAccountToken"), path, errors);
         }
         for kind in ["secret", "configMap"] {
             if let Some(part) = source.sub(kind) {
@@ -200,30 +215,32 @@ fn projected(s: &Map, path: &Path, errors: &mut ErrorList) {
         if let Some(part) = source.sub("downwardAPI") {
             downward(part, &at.child("downwardAPI"), errors);
         }
-        for (name, text) in targets(source) {
+        for (owner, text) in targets(source) {
             if !paths.insert(text) {
-                let why = "conflicting duplicate paths";
-                errors.push(Error::invalid(&at.child(name), text, why));
+                errors.push(Error::invalid(path, owner, "conflicting duplicate paths"));
             }
         }
     }
 }
 
-/// The files that a source makes, by the source's kind.
-fn targets(source: &Map) -> Vec<(&'static str, &str)> {
+/// The files that a source makes, each with what names it in messages.
+fn targets(source: &Map) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
-    for kind in ["secret", "configMap", "downwardAPI"] {
+    for kind in ["secret", "configMap"] {
         if let Some(part) = source.sub(kind) {
-            found.extend(part.items("items").map(|i| (kind, i.text("path"))));
+            found.extend(part.items("items").map(|i| (part.text("name"), i.text("path"))));
         }
     }
+    if let Some(part) = source.sub("downwardAPI") {
+        found.extend(part.items("items").map(|i| (i.text("path"), i.text("path"))));
+    }
     if let Some(token) = source.sub("serviceAccountToken") {
-        found.push(("serviceAccountToken", token.text("path")));
+        found.push((token.text("path"), token.text("path")));
     }
     found
 }
 
-fn service_account_token(token: &Map, path: &Path, errors: &mut ErrorList) {
+fn service_account_token(token: &Map, path: &Path, volume: &Path, errors: &mut ErrorList) {
     let at = path.child("expirationSeconds");
     let seconds = token.int("expirationSeconds").unwrap_or(3600);
     if seconds < 600 {
@@ -233,6 +250,6 @@ fn service_account_token(token: &Map, path: &Path, errors: &mut ErrorList) {
         errors.push(Error::invalid(&at, &seconds, "may not specify a duration larger than 2^32 seconds"));
     }
     if token.text("path").is_empty() {
-        errors.push(Error::required(&path.child("path"), ""));
+        errors.push(Error::required(&volume.child("path"), ""));
     }
 }

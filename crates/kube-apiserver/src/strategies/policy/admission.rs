@@ -50,21 +50,6 @@ fn webhooks(object: &Value, errors: &mut ErrorList) {
         let path = Path::new("webhooks").index(i);
         let name = w.text("name");
         qualified(name, &path.child("name"), errors);
-        let versions = w.list("admissionReviewVersions");
-        if versions.is_empty() {
-            errors.push(Error::required(
-                &path.child("admissionReviewVersions"),
-                "must specify one of v1, v1beta1",
-            ));
-        } else if !versions.iter().any(|v| matches!(v.as_str(), Some("v1" | "v1beta1"))) {
-            let shown = Value::List(versions.to_vec());
-            let why = "must include at least one of v1, v1beta1";
-            errors.push(Error::invalid(
-                &path.child("admissionReviewVersions"),
-                &validation::Json(&shown),
-                why,
-            ));
-        }
         match w.text("sideEffects") {
             "None" | "NoneOnDryRun" => {}
             "" => errors
@@ -99,6 +84,21 @@ fn webhooks(object: &Value, errors: &mut ErrorList) {
         }
         client(w, &path.child("clientConfig"), errors);
         rules(w, &path.child("rules"), errors);
+        let versions = w.list("admissionReviewVersions");
+        if versions.is_empty() {
+            errors.push(Error::required(
+                &path.child("admissionReviewVersions"),
+                "must specify one of v1, v1beta1",
+            ));
+        } else if !versions.iter().any(|v| matches!(v.as_str(), Some("v1" | "v1beta1"))) {
+            let shown = Value::List(versions.to_vec());
+            let why = "must include at least one of v1, v1beta1";
+            errors.push(Error::invalid(
+                &path.child("admissionReviewVersions"),
+                &validation::Json(&shown),
+                why,
+            ));
+        }
     }
 }
 

@@ -11,9 +11,11 @@ pub const FLOW_SCHEMA: Kind = Kind {
     defaults: |object| object.map_mut("spec").default_zero("matchingPrecedence", 1000i64),
     validate: |object, errors| {
         let number = object.int_at(&["spec", "matchingPrecedence"]).unwrap_or(0);
-        if !(1..=10000).contains(&number) {
-            let at = Path::new("spec").child("matchingPrecedence");
-            errors.push(Error::invalid(&at, &number, "must be between 1 and 10000, inclusive"));
+        let at = Path::new("spec").child("matchingPrecedence");
+        if number > 10000 {
+            errors.push(Error::invalid(&at, &number, "must not be greater than 10000"));
+        } else if number < 1 {
+            errors.push(Error::invalid(&at, &number, "must be a positive value"));
         }
         if object.str_at(&["spec", "priorityLevelConfiguration", "name"]).is_empty() {
             let at = Path::new("spec").child("priorityLevelConfiguration").child("name");
@@ -83,13 +85,11 @@ pub const PRIORITY_CLASS: Kind = Kind {
         let name = object.str_at(&["metadata", "name"]);
         let system = matches!(name, "system-cluster-critical" | "system-node-critical");
         if name.starts_with("system-") && !system {
-            errors.push(Error::forbidden(
-                &Path::new("metadata").child("name"),
-                "priority class names with 'system-' prefix are reserved for system use only. error: not in the list of allowed system priority classes",
-            ));
+            let why = format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class");
+            errors.push(Error::forbidden(&Path::new("metadata").child("name"), why));
         }
         let value = object.int_at(&["value"]).unwrap_or(0);
-        if !system && value > HIGHEST {
+        if !name.starts_with("system-") && value > HIGHEST {
             let why = format!("maximum allowed value of a user defined priority is {HIGHEST}");
             errors.push(Error::forbidden(&Path::new("value"), why));
         }

@@ -52,9 +52,6 @@ impl Strategy for HorizontalPodAutoscaler {
                 "must be greater than or equal to 1",
             ));
         }
-        if max < 1 {
-            errors.push(Error::invalid(&path.child("maxReplicas"), &max, "must be greater than 0"));
-        }
         if max < min {
             errors.push(Error::invalid(
                 &path.child("maxReplicas"),
@@ -67,6 +64,11 @@ impl Strategy for HorizontalPodAutoscaler {
             if target.text(name).is_empty() {
                 errors.push(Error::required(&path.child("scaleTargetRef").child(name), ""));
             }
+        }
+        let api_version = target.text("apiVersion");
+        if api_version.is_empty() {
+            let at = path.child("scaleTargetRef").child("apiVersion");
+            errors.push(Error::invalid(&at, api_version, "apiVersion must specify API group"));
         }
         errors
     }

@@ -11,10 +11,17 @@ pub const POD_DISRUPTION_BUDGET: Kind = Kind {
     validate: |object, errors| {
         let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
         if spec.has("minAvailable") && spec.has("maxUnavailable") {
-            let shown = Value::Map(spec.clone());
+            let part = |name: &str| spec.get(name).map_or("null".into(), |v| apimachinery::field::Shown::shown(&validation::Json(v)));
+            let shown = validation::Verbatim(format!(
+                "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
+                part("minAvailable"),
+                part("selector"),
+                part("maxUnavailable"),
+                part("unhealthyPodEvictionPolicy")
+            ));
             errors.push(Error::invalid(
                 &path,
-                &validation::Json(&shown),
+                &shown,
                 "minAvailable and maxUnavailable cannot be both set",
             ));
         }

@@ -31,7 +31,12 @@ pub const BINDING: Kind = Kind {
     },
     validate: binding,
     validate_update: |object, old, errors| {
-        errors.extend(validation::immutable_because(object, old, &["roleRef"], "cannot change roleRef"));
+        let role = |o: &Value, name: &str| o.str_at(&["roleRef", name]).to_owned();
+        if object.at(&["roleRef"]) != old.at(&["roleRef"]) {
+            let (group, kind, name) = (role(object, "apiGroup"), role(object, "kind"), role(object, "name"));
+            let shown = validation::Verbatim(format!("{{\"APIGroup\":{group:?},\"Kind\":{kind:?},\"Name\":{name:?}}}"));
+            errors.push(Error::invalid(&Path::new("roleRef"), &shown, "field is immutable"));
+        }
     },
     cells: Some(row),
     name: Some(names::path_segment),
@@ -43,9 +48,6 @@ fn rules(object: &Value, errors: &mut ErrorList) {
     let namespaced = object.str_at(&["kind"]) == "Role";
     for (i, rule) in of(object).items("rules").enumerate() {
         let path = Path::new("rules").index(i);
-        if rule.list("verbs").is_empty() {
-            errors.push(Error::required(&path.child("verbs"), "verbs must contain at least one value"));
-        }
         let urls = rule.list("nonResourceURLs");
         if !urls.is_empty() {
             if namespaced {
@@ -90,13 +92,10 @@ fn binding(object: &Value, errors: &mut ErrorList) {
     }
     let kinds: &[&str] = match object.str_at(&["kind"]) {
         "ClusterRoleBinding" => &["ClusterRole"],
-        _ => &["ClusterRole", "Role"],
+        _ => &["Role", "ClusterRole"],
     };
     if !kinds.contains(&reference.text("kind")) {
         errors.push(Error::not_supported(&path.child("kind"), reference.text("kind"), kinds));
-    }
-    if reference.text("name").is_empty() {
-        errors.push(Error::required(&path.child("name"), ""));
     }
     let namespaced = object.str_at(&["kind"]) == "RoleBinding";
     for (i, s) in of(object).items("subjects").enumerate() {
@@ -105,9 +104,6 @@ fn binding(object: &Value, errors: &mut ErrorList) {
 }
 
 fn subject(s: &Map, namespaced: bool, path: &Path, errors: &mut ErrorList) {
-    if s.text("name").is_empty() {
-        errors.push(Error::required(&path.child("name"), ""));
-    }
     let group = s.text("apiGroup");
     match s.text("kind") {
         "ServiceAccount" => {
@@ -126,7 +122,7 @@ fn subject(s: &Map, namespaced: bool, path: &Path, errors: &mut ErrorList) {
         other => errors.push(Error::not_supported(
             &path.child("kind"),
             other,
-            &["Group", "ServiceAccount", "User"],
+            &["ServiceAccount", "User", "Group"],
         )),
     }
 }

@@ -117,7 +117,7 @@ impl Strategy for Service {
     }
 
     fn name_errors(&self, name: &str, generated_prefix: bool) -> Option<Vec<String>> {
-        Some(super::names::dns1035_label(&super::names::masked(name, generated_prefix)))
+        Some(super::names::dns1123_label(&super::names::masked(name, generated_prefix)))
     }
 
     fn returns_deleted(&self) -> bool {

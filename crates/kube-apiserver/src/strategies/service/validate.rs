@@ -82,8 +82,12 @@ fn ports(spec: &Map, path: &Path, headless: bool, errors: &mut ErrorList) {
         }
         if !pairs.insert((p.text("protocol"), p.int("port"))) {
             let mut shown = Map::new();
-            shown.push("protocol", p.text("protocol"));
-            shown.push("port", p.int("port").unwrap_or(0));
+            shown.push("Name", "");
+            shown.push("Protocol", p.text("protocol"));
+            shown.push("AppProtocol", Value::Null);
+            shown.push("Port", p.int("port").unwrap_or(0));
+            shown.push("TargetPort", 0i64);
+            shown.push("NodePort", 0i64);
             errors.push(Error::duplicate(&at, &validation::Json(&Value::Map(shown))));
         }
     }

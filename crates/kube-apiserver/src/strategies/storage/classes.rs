@@ -15,9 +15,7 @@ pub const STORAGE_CLASS: Kind = Kind {
     validate: |object, errors| {
         let provisioner = object.str_at(&["provisioner"]);
         let at = Path::new("provisioner");
-        if provisioner.is_empty() {
-            errors.push(Error::required(&at, ""));
-        } else {
+        if !provisioner.is_empty() {
             let why = names::qualified_name(&provisioner.to_lowercase());
             errors.extend(why.into_iter().map(|why| Error::invalid(&at, provisioner, why)));
         }
@@ -32,17 +30,11 @@ pub const STORAGE_CLASS: Kind = Kind {
             true,
         );
     },
+    // The other fields' rules stand in the table.
     validate_update: |object, old, errors| {
-        for (field, why) in [
-            ("parameters", "updates to parameters are forbidden."),
-            ("provisioner", "updates to provisioner are forbidden."),
-            ("reclaimPolicy", "updates to reclaimPolicy are forbidden."),
-        ] {
-            if !crate::strategies::fields::same(object.get(field), old.get(field)) {
-                errors.push(Error::forbidden(&Path::new(field), why));
-            }
+        if !crate::strategies::fields::same(object.get("parameters"), old.get("parameters")) {
+            errors.push(Error::forbidden(&Path::new("parameters"), "updates to parameters are forbidden."));
         }
-        errors.extend(validation::immutable(object, old, &["volumeBindingMode"]));
     },
     cells: Some(|o, now| {
         let annotations = map_at(o, &["metadata", "annotations"]);

@@ -67,7 +67,11 @@ fn validate(object: &Value, errors: &mut ErrorList) {
     }
     let capacity = spec.sub("capacity");
     match capacity {
-        None => errors.push(Error::required(&path.child("capacity"), "")),
+        None => {
+            errors.push(Error::required(&path.child("capacity"), ""));
+            let shown = Value::Null;
+            errors.push(Error::not_supported(&path.child("capacity"), &validation::Json(&shown), &["storage"]));
+        }
         Some(c) if !c.contains_key("storage") || c.len() > 1 => {
             let shown = Value::Map(c.clone());
             errors.push(Error::not_supported(

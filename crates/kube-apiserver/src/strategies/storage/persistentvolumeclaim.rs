@@ -71,7 +71,6 @@ pub fn validate_spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
     match storage {
         None => errors.push(Error::required(&at, "")),
         Some(v) if quantities::is_negative(v) || quantities::is_zero(v) => {
-            let at = path.child("resources").child("requests").child("storage");
             errors.push(Error::invalid(&at, v.as_str().unwrap_or_default(), "must be greater than zero"));
         }
         Some(_) => {}

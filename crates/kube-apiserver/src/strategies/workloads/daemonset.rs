@@ -76,7 +76,8 @@ impl Strategy for DaemonSet {
                 Some(r) => validation::daemon_rolling_update(r, &path.child("rollingUpdate"), &mut errors),
             },
             other => {
-                errors.push(Error::not_supported(&path.child("type"), other, &["RollingUpdate", "OnDelete"]))
+                let shown = validation::Verbatim(format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"));
+                errors.push(Error::not_supported(&path, &shown, &["RollingUpdate", "OnDelete"]));
             }
         }
         errors

@@ -112,7 +112,8 @@ fn validate_strategy(object: &Value, path: &Path, errors: &mut ErrorList) {
             Some(r) => validation::rolling_update(r, &path.child("rollingUpdate"), errors),
         },
         other => {
-            errors.push(Error::not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"]))
+            let shown = validation::Verbatim(format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"));
+            errors.push(Error::not_supported(path, &shown, &["Recreate", "RollingUpdate"]));
         }
     }
 }

@@ -75,7 +75,13 @@ impl Strategy for Job {
         let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
         validate_spec(spec, &path, &mut errors);
         match spec.sub("selector") {
-            None => errors.push(Error::required(&path.child("selector"), "")),
+            None => {
+                errors.push(Error::required(&path.child("selector"), ""));
+                let labels = map_at(object, &["spec", "template", "metadata", "labels"]);
+                let shown = if labels.is_empty() { Value::Null } else { Value::Map(labels.clone()) };
+                let at = path.child("template").child("metadata").child("labels");
+                errors.push(Error::invalid(&at, &validation::Json(&shown), "`selector` does not match template `labels`"));
+            }
             Some(s) => {
                 super::super::selectors::validate(s, &path.child("selector"), &mut errors);
                 let labels = map_at(object, &["spec", "template", "metadata", "labels"]);

@@ -29,7 +29,13 @@ pub struct Rules {
 pub fn validate_workload(object: &Value, rules: &Rules) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
-    for name in if rules.no_replicas { &["minReadySeconds"][..] } else { &["replicas", "minReadySeconds"] } {
+    // ReplicationControllers have these two rules in the table.
+    let numbers: &[&str] = match (rules.plain_selector, rules.no_replicas) {
+        (true, _) => &[],
+        (false, true) => &["minReadySeconds"],
+        (false, false) => &["replicas", "minReadySeconds"],
+    };
+    for name in numbers {
         validation::non_negative(&mut errors, spec.int(name).unwrap_or(0), &path.child(name));
     }
     selector(spec, &path.child("selector"), rules, &mut errors);
@@ -48,35 +54,34 @@ fn selector(spec: &Map, path: &Path, rules: &Rules, errors: &mut ErrorList) {
         .cloned()
         .unwrap_or_default();
     let at = Path::new("spec").child("template").child("metadata").child("labels");
+    let mismatch = "`selector` does not match template `labels`";
+    let shown = if labels.is_empty() { Value::Null } else { Value::Map(labels.clone()) };
     let Some(selector) = spec.sub("selector") else {
         errors.push(Error::required(path, ""));
+        errors.push(Error::invalid(&at, &validation::Json(&shown), mismatch));
         return;
     };
     if rules.plain_selector {
         if selector.is_empty() {
             errors.push(Error::required(path, ""));
         } else if selector.iter().any(|(k, v)| labels.get(k) != Some(v)) {
-            errors.push(Error::invalid(
-                &at,
-                &validation::Json(&Value::Map(labels)),
-                "`selector` does not match template `labels`",
-            ));
+            errors.push(Error::invalid(&at, &validation::Json(&shown), mismatch));
         }
         return;
     }
+    let before = errors.len();
     selectors::validate(selector, path, errors);
-    if selector.list("matchExpressions").is_empty() && selector.sub("matchLabels").is_none_or(Map::is_empty) {
+    if errors.len() > before {
+        let whole = Value::Map(selector.clone());
+        errors.push(Error::invalid(path, &validation::Json(&whole), "invalid label selector"));
+    } else if selector.list("matchExpressions").is_empty() && selector.sub("matchLabels").is_none_or(Map::is_empty) {
         errors.push(Error::invalid(
             path,
             &validation::Json(&Value::Map(selector.clone())),
             "empty selector is invalid for deployment",
         ));
     } else if !selectors::matches(selector, &labels) {
-        errors.push(Error::invalid(
-            &at,
-            &validation::Json(&Value::Map(labels)),
-            "`selector` does not match template `labels`",
-        ));
+        errors.push(Error::invalid(&at, &validation::Json(&shown), mismatch));
     }
 }
 

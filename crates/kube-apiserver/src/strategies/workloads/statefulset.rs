@@ -86,13 +86,18 @@ impl Strategy for StatefulSet {
         let strategy = fields::map_at(object, &["spec", "updateStrategy"]);
         match strategy.text("type") {
             "" => errors.push(Error::required(&update, "")),
-            "OnDelete" if strategy.has("rollingUpdate") => errors.push(Error::invalid(
-                &update.child("rollingUpdate"),
-                &validation::Json(strategy.get("rollingUpdate").unwrap_or(&Value::Null)),
-                "only allowed for updateStrategy 'RollingUpdate'",
-            )),
+            "OnDelete" if strategy.has("rollingUpdate") => {
+                let number = |name: &str| cells::int_or_string(strategy.sub("rollingUpdate").and_then(|r| r.get(name)), "null");
+                let (partition, max) = (number("partition"), number("maxUnavailable"));
+                let shown = validation::Verbatim(format!("{{\"Partition\":{partition},\"MaxUnavailable\":{max}}}"));
+                let why = "only allowed for updateStrategy 'RollingUpdate'";
+                errors.push(Error::invalid(&update.child("rollingUpdate"), &shown, why));
+            }
             "OnDelete" | "RollingUpdate" => {}
-            other => errors.push(Error::invalid(&update, other, "must be 'RollingUpdate' or 'OnDelete'")),
+            other => {
+                let shown = validation::Verbatim(format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"));
+                errors.push(Error::invalid(&update, &shown, "must be 'RollingUpdate' or 'OnDelete'"));
+            }
         }
         errors
     }
@@ -104,8 +109,10 @@ impl Strategy for StatefulSet {
             spec.retain(|k, v| !MUTABLE.contains(&k.as_str()) && !v.is_null());
             spec
         };
-        let pod_management = ["spec", "podManagementPolicy"];
-        if rest(object) != rest(old) || object.at(&pod_management) != old.at(&pod_management) {
+        for name in ["podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates"] {
+            errors.extend(validation::immutable(object, old, &["spec", name]));
+        }
+        if errors.is_empty() && rest(object) != rest(old) {
             errors.push(Error::forbidden(&Path::new("spec"), IMMUTABLE));
         }
         errors
