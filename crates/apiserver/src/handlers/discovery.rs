@@ -139,6 +139,7 @@ fn aggregated(
         let legacy = prefix == "api";
         let chosen: Vec<Group> = groups(table).into_iter().filter(|g| g.name.is_empty() == legacy).collect();
         let mut value = discovery::aggregated(&chosen);
+        super::delegated::merge(&mut value, table);
         value.set_at(&["apiVersion"], format!("apidiscovery.k8s.io/{version}"));
         json(&value)
     });

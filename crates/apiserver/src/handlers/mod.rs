@@ -4,6 +4,7 @@
 
 mod admit;
 pub mod decode;
+mod delegated;
 mod delete;
 pub mod discovery;
 pub mod list;

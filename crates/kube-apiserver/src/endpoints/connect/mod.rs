@@ -1,6 +1,7 @@
 //! What is passed on to a node, a pod or a service: logs, exec, attach, port-forward and the three proxies.
 
 pub mod forward;
+mod html;
 pub mod kubelet;
 pub mod log;
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! `pods/proxy`, `services/proxy` and `nodes/proxy`: any request to any port of them, by `scheme:name:port`.
+//! Redirects and links lead through the proxy again.
 //!
-//! Left out: rewriting of links inside HTML.
+//! Left out: rewriting of links inside compressed HTML.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,13 +12,16 @@ use apiserver::endpoint::{Answer, Body, Call, Endpoint};
 use apiserver::request::RequestContext;
 use apiserver::resource::Objects;
 use async_trait::async_trait;
-use http::header::{HeaderMap, HeaderValue, LOCATION};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
 use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use rand::seq::IndexedRandom as _;
 use rustls::ClientConfig;
 
-use super::KubeletClient;
 use super::forward::forward;
+use super::{KubeletClient, html};
 use crate::authn::Error;
 use crate::webhook::outgoing::{self, Address, Trust};
 
@@ -212,7 +216,7 @@ impl Endpoint for Proxy {
         let target = format!("{rest}{query}");
         let mut response = forward(&address, request, &target, peer.address, headers).await?;
         rewrite_location(response.headers_mut(), prefix, &address);
-        Ok(Answer::Raw(response))
+        Ok(Answer::Raw(rewrite_links(response, prefix, &address).await?))
     }
 }
 
@@ -225,19 +229,56 @@ fn moved(location: &str) -> Response<Body> {
     response
 }
 
+fn own(address: &Address) -> String {
+    format!("{}://{}", address.scheme(), address.authority)
+}
+
 /// A redirect of the backend to itself goes through the proxy again.
 fn rewrite_location(headers: &mut HeaderMap, prefix: &str, address: &Address) {
     let Some(location) = headers.get(LOCATION).and_then(|v| v.to_str().ok()) else { return };
-    let own = format!("{}://{}", address.scheme(), address.authority);
-    let path = match location.strip_prefix(&own) {
-        Some("") => "/",
-        Some(path) if path.starts_with('/') => path,
-        _ if location.starts_with('/') && !location.starts_with("//") => location,
-        _ => return,
-    };
-    if let Ok(value) = format!("{prefix}{path}").parse() {
+    let rewritten = html::rewrite_address(location, &own(address), prefix);
+    if let Some(Ok(value)) = rewritten.map(|r| r.parse()) {
         headers.insert(LOCATION, value);
     }
+}
+
+/// The most of a document that is held to be rewritten.
+const MAX_HTML: usize = 32 << 20;
+
+/// An HTML document that is not compressed.
+fn is_plain_html(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/html") && matches!(text(CONTENT_ENCODING), "" | "identity")
+}
+
+async fn rewrite_links(
+    response: Response<Body>,
+    prefix: &str,
+    address: &Address,
+) -> Result<Response<Body>, Status> {
+    if !is_plain_html(response.headers()) {
+        return Ok(response);
+    }
+    let (mut parts, mut body) = response.into_parts();
+    let mut bytes = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Status::unavailable(format!("error trying to reach service: {e}")))?;
+        if let Ok(data) = frame.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > MAX_HTML {
+            return Err(Status::too_large(format!(
+                "a document of more than {MAX_HTML} bytes is not rewritten"
+            )));
+        }
+    }
+    parts.headers.remove(CONTENT_LENGTH);
+    let body = match std::str::from_utf8(&bytes) {
+        Ok(text) => super::body(html::rewrite(text, &own(address), prefix)),
+        Err(_) => super::body(bytes.freeze()),
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 #[cfg(test)]
