@@ -36,7 +36,7 @@ pub async fn run(context: Context) {
     let (services, pods, nodes, slices) =
         (informers.services(), informers.pods(), informers.nodes(), informers.endpoint_slices());
     let controller = Arc::new(Controller {
-        writer: Writer::new(api),
+        writer: Writer::new(api, slices.store()),
         services: services.store(),
         pods: pods.store(),
         nodes: nodes.store(),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use client::{Api, DeleteOptions, Error, ObjectKey, resource};
+use client::{Api, DeleteOptions, Error, ObjectKey, Store, resource};
 use compact_str::CompactString;
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -26,12 +26,14 @@ struct Pending {
 /// Writes of one controller.
 pub struct Writer {
     api: Api,
+    /// What the informer has shown.
+    shown: Store<EndpointSlice>,
     pending: Mutex<HashMap<ObjectKey, Pending>>,
 }
 
 impl Writer {
-    pub fn new(api: Api) -> Self {
-        Self { api, pending: Mutex::default() }
+    pub fn new(api: Api, shown: Store<EndpointSlice>) -> Self {
+        Self { api, shown, pending: Mutex::default() }
     }
 
     /// Whether the informer has shown every write for the Service.
@@ -67,6 +69,16 @@ impl Writer {
 
     fn expect(&self, service: &ObjectKey, slice: CompactString, generation: Option<i64>) {
         let mut all = self.pending.lock();
+        // In one process the watch often tells of a write before its answer comes. The lock keeps `seen` out
+        // meanwhile, which comes after the store has the change.
+        let now = self.shown.get(service.namespace(), &slice).map(|s| s.metadata.generation);
+        let already = match generation {
+            Some(wanted) => now.is_some_and(|n| n >= wanted),
+            None => now.is_none(),
+        };
+        if already {
+            return;
+        }
         let pending = all
             .entry(service.clone())
             .or_insert_with(|| Pending { slices: HashMap::new(), since: Instant::now() });

@@ -30,7 +30,7 @@ pub async fn run(context: Context) {
     let (services, endpoints, slices) =
         (informers.services(), informers.endpoints(), informers.endpoint_slices());
     let controller = Arc::new(Controller {
-        writer: Writer::new(api),
+        writer: Writer::new(api, slices.store()),
         services: services.store(),
         endpoints: endpoints.store(),
         slices: slices.store(),
