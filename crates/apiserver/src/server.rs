@@ -212,6 +212,7 @@ impl ServerBuilder {
         let stop = self.registry.stop.clone();
         let registry = self.registry.clone();
         let delay = self.options.shutdown_delay;
+        tokio::spawn(registry.clone().sweep());
         let chain = Chain::new(self);
         let mut local_addrs = Vec::new();
         let connections = listen::Connections::default();

@@ -1,6 +1,7 @@
 //! One object of the watch cache: what is looked at often as plain fields, everything else as one canonical
 //! encoding, with other forms made when asked for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use api::Value;
@@ -28,6 +29,8 @@ pub struct Entry {
     pub body: Bytes,
     tree: Mutex<Weak<Value>>,
     forms: Mutex<SmallVec<[(Form, Bytes); 1]>>,
+    /// A form was asked for since the last sweep.
+    used: AtomicBool,
 }
 
 impl Entry {
@@ -40,8 +43,8 @@ impl Entry {
         (head, body): (Bytes, Bytes),
     ) -> Self {
         let namespace_len = if namespaced { key.find('/').unwrap_or(0) } else { 0 };
-        let (tree, forms) = (Mutex::new(Weak::new()), Mutex::default());
-        Self { key, namespace_len, labels, fields, revision, head, body, tree, forms }
+        let (tree, forms, used) = (Mutex::new(Weak::new()), Mutex::default(), AtomicBool::new(false));
+        Self { key, namespace_len, labels, fields, revision, head, body, tree, forms, used }
     }
 
     /// The same object with another body at another revision.
@@ -95,7 +98,11 @@ impl Entry {
 
     /// An encoding made earlier.
     pub fn form(&self, form: &Form) -> Option<Bytes> {
-        self.forms.lock().iter().find(|(f, _)| f == form).map(|(_, bytes)| bytes.clone())
+        let found = self.forms.lock().iter().find(|(f, _)| f == form).map(|(_, bytes)| bytes.clone());
+        if found.is_some() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        found
     }
 
     pub fn keep_form(&self, form: Form, bytes: Bytes) {
@@ -105,8 +112,11 @@ impl Entry {
         }
     }
 
-    pub fn drop_forms(&self) {
-        *self.forms.lock() = SmallVec::new();
+    /// Drops the forms if nobody has asked for one since the last call.
+    pub fn drop_cold(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            *self.forms.lock() = SmallVec::new();
+        }
     }
 
     /// Bytes that it holds, roughly.

@@ -135,8 +135,9 @@ impl Cache {
         }
     }
 
-    pub fn drop_forms(&self) {
-        self.state.read().drop_forms();
+    /// Lets go of what nobody has asked for since the last call.
+    pub fn drop_cold(&self) {
+        self.state.write().drop_cold();
     }
 
     /// Watches from after `revision`. None: too old (410).

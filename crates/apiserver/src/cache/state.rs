@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compact_str::CompactString;
 
@@ -14,6 +15,9 @@ use super::watcher::{Change, EventKind, Watcher};
 /// The window holds at most so many changes, and at most so many bytes.
 const WINDOW: usize = 4096;
 const WINDOW_BYTES: usize = 32 << 20;
+/// Changes older than this go, but for so many.
+const OLD: Duration = Duration::from_secs(300);
+const KEPT: usize = 128;
 /// Frames of changes older than so many changes are dropped.
 const HOT: usize = 64;
 
@@ -148,9 +152,7 @@ impl State {
             cold.drop_frames();
         }
         while self.window.len() > WINDOW || self.window_bytes > WINDOW_BYTES && self.window.len() > HOT {
-            let Some(gone) = self.window.pop_front() else { break };
-            self.window_bytes = self.window_bytes.saturating_sub(gone.weight());
-            self.oldest = gone.revision;
+            self.forget_oldest();
         }
     }
 
@@ -274,8 +276,18 @@ impl State {
         by_field.chain(by_label).min_by_key(|keys| keys.len())
     }
 
-    pub fn drop_forms(&self) {
-        self.entries.values().for_each(|e| e.drop_forms());
+    /// Forms that nobody asks for go, and changes that are older than any watch should be.
+    pub fn drop_cold(&mut self) {
+        self.entries.values().for_each(|e| e.drop_cold());
+        while self.window.len() > KEPT && self.window.front().is_some_and(|c| c.seen.elapsed() > OLD) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(gone) = self.window.pop_front() else { return };
+        self.window_bytes = self.window_bytes.saturating_sub(gone.weight());
+        self.oldest = gone.revision;
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ pub struct Change {
     /// Counts all changes of this cache: the cursor of watchers.
     pub seq: u64,
     pub revision: i64,
+    pub seen: Instant,
     /// None: deleted.
     pub new: Option<Arc<Entry>>,
     pub old: Option<Arc<Entry>>,
@@ -32,7 +34,7 @@ pub struct Change {
 
 impl Change {
     pub fn new(seq: u64, revision: i64, new: Option<Arc<Entry>>, old: Option<Arc<Entry>>) -> Self {
-        Self { seq, revision, new, old, frames: Mutex::default() }
+        Self { seq, revision, seen: Instant::now(), new, old, frames: Mutex::default() }
     }
 
     pub fn frame(&self, kind: EventKind, form: &Form) -> Option<Bytes> {

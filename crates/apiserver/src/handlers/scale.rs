@@ -38,7 +38,8 @@ pub fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
         out.set_at(&["spec", "replicas"], replicas);
     }
     out.set_at(&["status", "replicas"], object.int_at(&path(&paths.status_replicas)).unwrap_or(0));
-    let selector = selector_text(object.at(&path(&paths.selector)));
+    let at = path(&paths.selector);
+    let selector = selector_text(object.at(&at).filter(|_| !at.is_empty()));
     if !selector.is_empty() {
         out.set_at(&["status", "selector"], selector);
     }

@@ -35,6 +35,9 @@ use lease::Leases;
 use stored::Stored;
 use transform::Transformer;
 
+/// Between two looks at what is cold.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(60);
+
 type Transformers = Box<dyn Fn(&GroupResource) -> Arc<dyn Transformer> + Send + Sync>;
 
 /// See the module.
@@ -150,6 +153,19 @@ impl Registry {
     pub fn unready(&self) -> Vec<String> {
         let stored = self.stored.lock();
         stored.values().filter(|s| !s.cache.is_ready()).map(|s| s.resource.to_string()).collect()
+    }
+
+    /// Keeps memory to what is in use: once a minute until the server stops.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut minute = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = minute.tick() => {}
+            }
+            let all: Vec<Arc<Stored>> = self.stored.lock().values().cloned().collect();
+            all.iter().for_each(|stored| stored.drop_cold());
+        }
     }
 
     /// What `Objects` and internal calls use for a resource, whatever its version.

@@ -264,6 +264,15 @@ impl Stored {
         value
     }
 
+    /// Lets go of what nobody has asked for in a while.
+    pub fn drop_cold(&self) {
+        self.cache.drop_cold();
+        let mut trees = self.trees.lock();
+        let half = trees.len().div_ceil(2);
+        trees.drain(..half);
+        trees.shrink_to_fit();
+    }
+
     /// Remembers what this server wrote until the watch event of it comes.
     pub fn wrote(&self, entry: &Arc<Entry>) {
         if self.cache.revision() >= entry.revision {
