@@ -118,6 +118,7 @@ async fn a_definition_is_named_served_changed_and_removed() {
         (200, &json!(1), &json!(4)),
         "{scale}"
     );
+    assert!(scale["status"].get("selector").is_none(), "{scale}");
     // OpenAPI.
     let (code, document) = bed.call("GET", &format!("/openapi/v3/apis/{group}/v1"), None).await;
     assert_eq!(code, 200);
