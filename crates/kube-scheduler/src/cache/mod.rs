@@ -50,6 +50,7 @@ pub struct Cache {
     zones: Vec<(CompactString, Vec<Slot>)>,
     pods: HashMap<CompactString, Placed>,
     assumed: usize,
+    hostile: usize,
     /// On how many nodes an image is.
     images: HashMap<Symbol, u32>,
     generation: u64,
@@ -91,6 +92,11 @@ impl Cache {
 
     pub fn assumed_pods(&self) -> usize {
         self.assumed
+    }
+
+    /// How many pods keep others away (required anti-affinity).
+    pub fn hostile_pods(&self) -> usize {
+        self.hostile
     }
 
     pub fn is_assumed(&self, uid: &str) -> bool {
@@ -209,6 +215,7 @@ impl Cache {
             && known.pod.node_name == pod.node_name
             && known.pod.class == pod.class
             && known.pod.labels == pod.labels
+            && known.pod.is_being_deleted == pod.is_being_deleted
         {
             // Nothing that a cycle reads is different.
             return;
@@ -221,6 +228,7 @@ impl Cache {
         let slot = self.slot_or_new(&pod.node_name);
         self.touch(slot).add_pod(pod.clone());
         self.assumed += usize::from(assumed.is_some());
+        self.hostile += usize::from(is_hostile(&pod));
         self.pods.insert(pod.uid.clone(), Placed { pod, slot, assumed });
     }
 
@@ -228,6 +236,7 @@ impl Cache {
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<Pod>> {
         let placed = self.pods.remove(uid)?;
         self.assumed -= usize::from(placed.assumed.is_some());
+        self.hostile -= usize::from(is_hostile(&placed.pod));
         self.touch(placed.slot).remove_pod(uid);
         self.release_if_empty(placed.slot);
         Some(placed.pod)
@@ -261,6 +270,10 @@ impl Cache {
             self.pods.iter().filter(|(_, p)| late(p)).map(|(uid, _)| uid.clone()).collect();
         uids.iter().filter_map(|uid| self.remove_pod(uid)).collect()
     }
+}
+
+fn is_hostile(pod: &Pod) -> bool {
+    !pod.spec().pod_anti_affinity.is_empty()
 }
 
 fn zone(view: &NodeView) -> CompactString {

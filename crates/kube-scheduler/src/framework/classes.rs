@@ -115,12 +115,23 @@ fn judge(
 pub struct Classes {
     prepared: HashMap<Class, Prepared>,
     clock: u64,
+    hostile: bool,
 }
 
 impl Classes {
     /// Takes what is prepared for a class out; [`Classes::put`] it back after use.
     pub fn take(&mut self, class: &Class) -> Option<Prepared> {
         self.prepared.remove(class)
+    }
+
+    /// Forgets everything when the first pod with anti-affinity comes or the last one goes: with them around, who fits
+    /// where depends on more than the node.
+    pub fn begin(&mut self, cache: &Cache) {
+        let hostile = cache.hostile_pods() > 0;
+        if self.hostile != hostile {
+            self.hostile = hostile;
+            self.prepared.clear();
+        }
     }
 
     /// Keeps what was prepared, if it may be kept.

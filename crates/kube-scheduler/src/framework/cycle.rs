@@ -63,6 +63,7 @@ impl Profile {
         if nodes == 0 {
             return Outcome::NoNodes;
         }
+        self.classes.begin(cache);
         let mut prepared = match self.classes.take(&pod.class) {
             Some(prepared) => prepared,
             None => match self.prepare_with(cache, volumes, pod) {
@@ -125,9 +126,7 @@ impl Profile {
     }
 
     fn unfit(&self, cache: &Cache, pod: &Pod, mut error: FitError) -> Outcome {
-        let messages: Vec<String> =
-            self.post_filters().filter_map(|p| p.post_filter(cache, pod, &error)).collect();
-        error.post_filter = (!messages.is_empty()).then(|| messages.join(", "));
+        error.post_filter = self.post_filters().find_map(|p| p.post_filter(cache, pod, &error));
         Outcome::Unfit(Box::new(error))
     }
 

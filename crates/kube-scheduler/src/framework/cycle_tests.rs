@@ -80,7 +80,7 @@ fn messages_for_pods_that_fit_nowhere() {
         ),
         (
             json!({"metadata": {"namespace": "n"}, "spec": {"containers": [], "volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]}}),
-            "0/3 nodes are available: persistentvolumeclaim \"c\" not found. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+            "0/3 nodes are available: persistentvolumeclaim \"c\" not found. not found",
         ),
     ] {
         assert_eq!(message(run(profile, &mut cache, view, &mut 0)), expected);
@@ -91,22 +91,138 @@ fn messages_for_pods_that_fit_nowhere() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let mut cache = cluster(vec![plain("a")]);
-    for (spec, expected) in [
-        (
-            json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
-            "PodTopologySpread",
-        ),
-        (
-            json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}]}}}),
-            "InterPodAffinity",
-        ),
-        (json!({"resourceClaims": [{"name": "c"}]}), "DynamicResources"),
-    ] {
-        let said = message(run(&mut profile(), &mut cache, json!({"spec": spec}), &mut 0));
-        assert!(said.contains(expected), "{said}");
+    let said = message(run(
+        &mut profile(),
+        &mut cache,
+        json!({"spec": {"resourceClaims": [{"name": "c"}]}}),
+        &mut 0,
+    ));
+    assert!(said.contains("DynamicResources"), "{said}");
+}
+
+/// Three nodes in two zones: a1 and a2 in a, b1 in b.
+fn zones() -> Cache {
+    let labelled = |name: &str, zone: &str| {
+        let mut view = plain(name);
+        view["metadata"]["labels"] = json!({"zone": zone, "host": name});
+        view
+    };
+    let mut bare = plain("bare");
+    bare["metadata"]["labels"] = json!({});
+    cluster(vec![labelled("a1", "a"), labelled("a2", "a"), labelled("b1", "b"), bare])
+}
+
+/// A pod in a namespace with a label `app`, and the rest of its specification.
+fn app(name: &str, namespace: &str, app: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": name, "uid": name, "namespace": namespace, "labels": {"app": app}}, "spec": spec})
+}
+
+fn on(cache: &mut Cache, node: &str, mut view: Value) {
+    view["spec"]["nodeName"] = json!(node);
+    let placed = std::sync::Arc::new(pod(view, &mut cache.symbols));
+    cache.set_pod(placed);
+}
+
+/// The nodes that a pod fits, in many tries.
+fn fitting(cache: &mut Cache, view: &Value) -> String {
+    let profile = &mut profile();
+    let mut found = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        if let Outcome::Node(chosen) = run(profile, cache, view.clone(), &mut 0) {
+            found.insert(chosen.node.to_string());
+        }
     }
-    let soft = json!({"spec": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}});
-    assert!(matches!(run(&mut profile(), &mut cache, soft, &mut 0), Outcome::Node(_)));
+    found.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+fn affinity(kind: &str, app: &str, key: &str) -> Value {
+    json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}}]}}})
+}
+
+#[test]
+fn pods_keep_together_and_apart() {
+    let mut cache = zones();
+    let wants = app("p", "n", "web", affinity("podAffinity", "db", "zone"));
+    assert_eq!(fitting(&mut cache, &wants), "");
+    assert!(
+        message(run(&mut profile(), &mut cache, wants.clone(), &mut 0))
+            .contains("4 node(s) didn't match pod affinity rules")
+    );
+    // The first of a group that likes itself goes anywhere with the label.
+    assert_eq!(
+        fitting(&mut cache, &app("p", "n", "web", affinity("podAffinity", "web", "zone"))),
+        "a1 a2 b1"
+    );
+    on(&mut cache, "a1", app("db", "n", "db", json!({})));
+    on(&mut cache, "b1", app("elsewhere", "other", "db", json!({})));
+    assert_eq!(fitting(&mut cache, &wants), "a1 a2");
+    assert_eq!(
+        fitting(&mut cache, &app("p", "n", "web", affinity("podAntiAffinity", "db", "zone"))),
+        "b1 bare"
+    );
+    assert_eq!(
+        fitting(&mut cache, &app("p", "n", "web", affinity("podAntiAffinity", "db", "host"))),
+        "a2 b1 bare"
+    );
+    let mut both = affinity("podAntiAffinity", "db", "zone");
+    let term = &mut both["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    term["namespaceSelector"] = json!({});
+    assert_eq!(fitting(&mut cache, &app("p", "n", "web", both)), "bare");
+}
+
+#[test]
+fn pods_that_are_there_keep_others_away() {
+    let mut cache = zones();
+    let (profile, plain) = (&mut profile(), app("p", "n", "web", json!({})));
+    assert!(matches!(run(profile, &mut cache, plain.clone(), &mut 0), Outcome::Node(_)));
+    on(&mut cache, "a1", app("lonely", "n", "db", affinity("podAntiAffinity", "web", "zone")));
+    assert_eq!(fitting(&mut cache, &plain), "b1 bare");
+    assert_eq!(fitting(&mut cache, &app("p", "other", "web", json!({}))), "a1 a2 b1 bare");
+    // What was known of the class before does not hold any more.
+    for _ in 0..20 {
+        let Outcome::Node(chosen) = run(profile, &mut cache, plain.clone(), &mut 0) else {
+            panic!("no node")
+        };
+        assert!(!chosen.node.starts_with('a'), "{}", chosen.node);
+    }
+    cache.remove_pod("lonely");
+    assert_eq!(fitting(&mut cache, &plain), "a1 a2 b1 bare");
+}
+
+#[test]
+fn pods_are_spread() {
+    let spread = |more: Value| {
+        let mut constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}});
+        more.as_object().unwrap().iter().for_each(|(k, v)| constraint[k] = v.clone());
+        json!({"topologySpreadConstraints": [constraint]})
+    };
+    let mut cache = zones();
+    on(&mut cache, "a1", app("1", "n", "web", json!({})));
+    let web = |spec: Value| app("p", "n", "web", spec);
+    for (view, expected) in [
+        (web(spread(json!({}))), "b1"),
+        (web(spread(json!({"maxSkew": 2}))), "a1 a2 b1"),
+        (web(spread(json!({"topologyKey": "host"}))), "a2 b1"),
+        (web(spread(json!({"minDomains": 3}))), "b1"),
+        // Another's constraint about these pods: it does not count itself.
+        (app("p", "n", "other", spread(json!({}))), "a1 a2 b1"),
+        (app("p", "elsewhere", "web", spread(json!({}))), "a1 a2 b1"),
+        (web(spread(json!({"whenUnsatisfiable": "ScheduleAnyway"}))), "a1 a2 b1 bare"),
+    ] {
+        assert_eq!(fitting(&mut cache, &view), expected, "{view}");
+    }
+    let mut only_a = spread(json!({}));
+    only_a["nodeSelector"] = json!({"zone": "a"});
+    // Zone b does not count where the pod cannot go.
+    assert_eq!(fitting(&mut cache, &web(only_a.clone())), "a1 a2");
+    only_a["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = json!("Ignore");
+    assert_eq!(fitting(&mut cache, &web(only_a)), "");
+    let said = message(run(&mut profile(), &mut cache, web(spread(json!({"topologyKey": "none"}))), &mut 0));
+    assert!(
+        said.contains("4 node(s) didn't match pod topology spread constraints (missing required label)"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -113,6 +113,10 @@ impl<'a> Change<'a> {
         Self { kinds, label: "UnscheduledPodUpdate", subject: Subject::Own { old, new } }
     }
 
+    pub fn node_deleted() -> Self {
+        Self { kinds: Kinds::NODE_DELETE, label: "NodeDelete", subject: Subject::NodeDeleted }
+    }
+
     pub fn volume(label: &'static str) -> Self {
         Self { kinds: Kinds::VOLUME, label, subject: Subject::Volume }
     }

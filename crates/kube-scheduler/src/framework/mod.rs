@@ -179,7 +179,7 @@ pub trait Plugin: Send + Sync {
         None
     }
 
-    /// After no node fitted: adds to the message.
+    /// After no node fitted: what the first plugin that has something to say adds to the message.
     fn post_filter(&self, _cache: &Cache, _pod: &Pod, _error: &FitError) -> Option<String> {
         None
     }

@@ -5,13 +5,21 @@ use std::sync::Arc;
 use client::Api;
 
 use super::Plugin;
-use crate::plugins::{
-    binder::DefaultBinder, gates::SchedulingGates, image_locality::ImageLocality,
-    node_affinity::NodeAffinity, node_name::NodeName, node_ports::NodePorts,
-    node_resources::NodeResourcesBalancedAllocation, node_resources::NodeResourcesFit,
-    node_unschedulable::NodeUnschedulable, preemption::DefaultPreemption, priority_sort::PrioritySort,
-    required, taint_toleration::TaintToleration, volume_binding::VolumeBinding,
-};
+use crate::plugins::binder::DefaultBinder;
+use crate::plugins::dynamic_resources::DynamicResources;
+use crate::plugins::gates::SchedulingGates;
+use crate::plugins::image_locality::ImageLocality;
+use crate::plugins::inter_pod_affinity::InterPodAffinity;
+use crate::plugins::node_affinity::NodeAffinity;
+use crate::plugins::node_name::NodeName;
+use crate::plugins::node_ports::NodePorts;
+use crate::plugins::node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit};
+use crate::plugins::node_unschedulable::NodeUnschedulable;
+use crate::plugins::preemption::DefaultPreemption;
+use crate::plugins::priority_sort::PrioritySort;
+use crate::plugins::taint_toleration::TaintToleration;
+use crate::plugins::topology_spread::PodTopologySpread;
+use crate::plugins::volume_binding::VolumeBinding;
 
 /// A name of upstream's, its weight in the default profile (0: does not score), and whether it is on by default.
 pub struct Known {
@@ -80,9 +88,9 @@ pub fn build(name: &str, arguments: &mut Arguments, api: Option<&Api>) -> Option
         "NodeResourcesBalancedAllocation" => Arc::new(std::mem::take(&mut arguments.balanced)),
         "ImageLocality" => Arc::new(ImageLocality),
         "VolumeBinding" => Arc::new(VolumeBinding),
-        "PodTopologySpread" => Arc::new(required::POD_TOPOLOGY_SPREAD),
-        "InterPodAffinity" => Arc::new(required::INTER_POD_AFFINITY),
-        "DynamicResources" => Arc::new(required::DYNAMIC_RESOURCES),
+        "PodTopologySpread" => Arc::new(PodTopologySpread),
+        "InterPodAffinity" => Arc::new(InterPodAffinity),
+        "DynamicResources" => Arc::new(DynamicResources),
         "DefaultPreemption" => Arc::new(DefaultPreemption),
         "DefaultBinder" => Arc::new(DefaultBinder { api: api.cloned() }),
         _ => return None,

@@ -1,12 +1,13 @@
 //! The plugins, under upstream's names.
 //!
-//! Deliberately absent, as later issues bring them: the filter and score of spreading and of inter-pod affinity
-//! (a pod that requires one of them is refused by [`required`]), delayed binding of volumes, their limits, zones and
-//! conflicts, preempting, dynamic resource allocation, gangs.
+//! Deliberately absent, as later issues bring them: the scores of spreading and of inter-pod affinity, delayed binding
+//! of volumes, their limits, zones and conflicts, preempting, dynamic resource allocation, gangs.
 
 pub mod binder;
+pub mod dynamic_resources;
 pub mod gates;
 pub mod image_locality;
+pub mod inter_pod_affinity;
 pub mod node_affinity;
 pub mod node_name;
 pub mod node_ports;
@@ -15,8 +16,8 @@ pub mod node_selector;
 pub mod node_unschedulable;
 pub mod preemption;
 pub mod priority_sort;
-pub mod required;
 pub mod taint_toleration;
+pub mod topology_spread;
 pub mod volume_binding;
 
 #[cfg(test)]

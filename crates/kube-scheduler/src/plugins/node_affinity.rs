@@ -20,14 +20,15 @@ pub struct NodeAffinity {
     pub added: Affinity,
 }
 
-struct Required {
+/// What a pod, and its profile, require of a node.
+pub struct Required {
     added: Option<Terms>,
     labels: Term,
     terms: Option<Terms>,
 }
 
 impl Required {
-    fn new(added: &Affinity, pod: &Pod, symbols: &mut Symbols) -> Self {
+    pub fn new(added: &Affinity, pod: &Pod, symbols: &mut Symbols) -> Self {
         let required = pod.spec().node_affinity.as_ref().and_then(|a| a.required.as_ref());
         Self {
             added: added.required.as_ref().map(|s| Terms::new(s, symbols)),
@@ -40,7 +41,7 @@ impl Required {
         self.added.as_ref().is_none_or(|t| t.matches(node))
     }
 
-    fn matches(&self, node: &NodeInfo) -> bool {
+    pub fn matches(&self, node: &NodeInfo) -> bool {
         (self.labels.is_empty() || self.labels.matches(node))
             && self.terms.as_ref().is_none_or(|t| t.matches(node))
     }

@@ -24,7 +24,7 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 /// Whether all taints of a node that keep pods off are tolerated.
-fn is_tolerated(tolerations: &[Toleration], taints: &[Taint]) -> bool {
+pub fn is_tolerated(tolerations: &[Toleration], taints: &[Taint]) -> bool {
     let mut hard = taints.iter().filter(|t| t.effect == "NoSchedule" || t.effect == "NoExecute");
     hard.all(|taint| tolerations.iter().any(|t| tolerates(t, taint)))
 }

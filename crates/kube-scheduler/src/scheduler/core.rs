@@ -68,7 +68,10 @@ impl Core {
             Event::Added(new) => (None, new),
             Event::Modified { old, new } if is_same_node(old, new) => return,
             Event::Modified { old, new } => (Some(old), new),
-            Event::Deleted(node) => return self.cache.remove_node(&node.metadata.name),
+            Event::Deleted(node) => {
+                self.cache.remove_node(&node.metadata.name);
+                return self.change(&Change::node_deleted(), now);
+            }
         };
         self.cache.set_node(new);
         if self.queue.count("unschedulable") == 0 {

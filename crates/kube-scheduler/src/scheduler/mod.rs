@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::events::SeriesRecorder;
-use client::resource::{NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES};
+use client::resource::{
+    NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES,
+};
 use client::{Api, Event, Informer, InformerOptions, Resource, View};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,7 +22,7 @@ use crate::framework::profile::Binding;
 use crate::framework::{Change, Profile};
 use crate::pod::Pod;
 use crate::queue::{Queued, Times};
-use crate::views::{NodeView, PodView};
+use crate::views::{NamespaceView, NodeView, PodView};
 use crate::volumes::Volumes;
 use metrics::Metrics;
 use report::Reporter;
@@ -68,14 +70,29 @@ pub async fn run(
     let claims = volume_informer(&api, PERSISTENT_VOLUME_CLAIMS, "PersistentVolumeClaimChange", &sender);
     let volumes = volume_informer(&api, PERSISTENT_VOLUMES, "PersistentVolumeChange", &sender);
     let classes = volume_informer(&api, STORAGE_CLASSES, "StorageClassChange", &sender);
-    let known = Volumes { claims: claims.store(), volumes: volumes.store(), classes: classes.store() };
+    let namespaces: Informer<NamespaceView> = Informer::new(
+        api.clone(),
+        NAMESPACES,
+        InformerOptions { metadata_only: true, ..InformerOptions::default() },
+    );
+    let known = Volumes {
+        namespaces: namespaces.store(),
+        claims: claims.store(),
+        volumes: volumes.store(),
+        classes: classes.store(),
+    };
     for start in [nodes.start(shutdown.clone()), pods.start(shutdown.clone())] {
         drop(start);
     }
-    (claims.start(shutdown.clone()), volumes.start(shutdown.clone()), classes.start(shutdown.clone()));
+    (
+        claims.start(shutdown.clone()),
+        volumes.start(shutdown.clone()),
+        classes.start(shutdown.clone()),
+        namespaces.start(shutdown.clone()),
+    );
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        _ = async { tokio::join!(nodes.wait_synced(), pods.wait_synced(), claims.wait_synced(), volumes.wait_synced(), classes.wait_synced()) } => {}
+        _ = async { tokio::join!(nodes.wait_synced(), pods.wait_synced(), claims.wait_synced(), volumes.wait_synced(), classes.wait_synced(), namespaces.wait_synced()) } => {}
     }
     synced();
     let reporter = Reporter { api: api.clone(), pods: pods.store() };

@@ -10,7 +10,7 @@ pub use pod::{
     NodeSelectorTerm, PodAffinity, PodAffinityTerm, PodSpec, PodStatus, PodView, PreferredTerm, Requirement,
     SchedulingGate, Toleration, TopologySpreadConstraint, Volume,
 };
-pub use volume::{ClaimView, StorageClassView, VolumeView};
+pub use volume::{ClaimView, NamespaceView, StorageClassView, VolumeView};
 
 use client::StringMap;
 use compact_str::CompactString;

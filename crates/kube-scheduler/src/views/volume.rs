@@ -46,4 +46,11 @@ pub struct StorageClassView {
     pub volume_binding_mode: CompactString,
 }
 
-view!(ClaimView, VolumeView, StorageClassView);
+/// A namespace's labels, which affinity terms may select by.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NamespaceView {
+    pub metadata: Meta,
+}
+
+view!(ClaimView, VolumeView, StorageClassView, NamespaceView);
