@@ -112,7 +112,8 @@ impl Values {
             "{}[plugins.\"io.containerd.cri.v1.images\".pinned_images]\n  sandbox = {REFERENCE:?}\n\
              [plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = {:?}\n\
              [plugins.\"io.containerd.cri.v1.runtime\"]\n  restrict_oom_score_adj = {}\n  disable_apparmor = true\n\
-             [plugins.\"io.containerd.cri.v1.runtime\".cni]\n  bin_dirs = [{:?}]\n  conf_dir = {:?}\n\
+             [plugins.\"io.containerd.cri.v1.runtime\".cni]\n  bin_dirs = [{:?}]\n  conf_dir = {:?}\n  \
+             use_internal_loopback = true\n\
              [plugins.\"io.containerd.cri.v1.runtime\".containerd]\n  default_runtime_name = \"runc\"\n{}{}",
             self.head(3), self.certs, self.restrict_oom, self.cni_bin, self.cni_conf, runtime("runc"), runtime("test-handler"),
         )
