@@ -316,6 +316,9 @@ impl Worker {
         loop {
             let inbox = self.mailbox.read();
             if inbox.gone {
+                if let Some(mirror) = &inbox.mirror {
+                    crate::sources::mirror::delete(&self.cx, mirror).await;
+                }
                 return;
             }
             let deleted = inbox.pod.metadata.deletion_timestamp.is_some();

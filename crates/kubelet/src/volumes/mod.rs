@@ -86,6 +86,11 @@ impl Volumes {
     pub async fn mount(&self, pod: &Pod, facts: &Facts) -> Result<Mounted, VolumeError> {
         let mut mounted = Mounted::default();
         for volume in pod.volumes() {
+            if let Some(source) = &volume.image {
+                let image = (source.reference.clone().unwrap_or_default(), source.pull_policy.clone());
+                mounted.images.insert(volume.name.clone(), image);
+                continue;
+            }
             let path = self
                 .mount_one(pod, volume, facts, &mut mounted.renew)
                 .await
