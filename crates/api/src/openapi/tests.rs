@@ -1,3 +1,5 @@
+//! What clients look for in OpenAPI documents.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
