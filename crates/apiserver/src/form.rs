@@ -38,6 +38,8 @@ pub enum Projection {
     Whole,
     /// meta.k8s.io/v1 PartialObjectMetadata.
     Metadata,
+    /// The cells of its row in a Table.
+    Cells,
 }
 
 /// The key of an encoding that entries and changes keep while it is hot.

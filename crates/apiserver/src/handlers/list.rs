@@ -207,14 +207,15 @@ async fn as_table(
     offer: &Wanted,
 ) -> Result<Response<Body>, Status> {
     let include = table::include(asked.query)?;
-    let mut rows = Vec::with_capacity(list.entries.len());
-    let mut first = None;
+    let mut rows = Vec::with_capacity(list.entries.len() * 512);
+    let mut count = None;
     for entry in &list.entries {
-        let (row, cells) = table::row((asked.cx, include), served, entry, version).await?;
-        first.get_or_insert(cells);
-        rows.push(row);
+        if count.is_some() {
+            rows.push(b',');
+        }
+        count = Some(table::row((asked.cx.now, include), served, entry, version, &mut rows).await?);
     }
-    let definitions = table::definitions(served, first.as_deref());
+    let definitions = table::definitions(served, count);
     let document = table::document(version, &list_meta(list), Some(&definitions), &rows);
     if offer.gzip
         && document.len() as u64 >= respond::GZIP_FROM

@@ -273,11 +273,12 @@ impl Writer {
         let served = &self.served;
         match (&self.shape, self.media) {
             (As::Table(version), _) => {
-                let cx = crate::request::RequestContext::internal(jiff::Timestamp::now().max(self.now));
-                let (row, cells) = table::row((&cx, self.include), served, entry, version).await?;
-                let definitions = with_columns.then(|| table::definitions(served, Some(&cells)));
+                let now = jiff::Timestamp::now().max(self.now);
+                let mut row = Vec::new();
+                let count = table::row((now, self.include), served, entry, version, &mut row).await?;
+                let definitions = with_columns.then(|| table::definitions(served, Some(count)));
                 let meta = format!("{{\"resourceVersion\":\"{}\"}}", entry.revision);
-                let document = table::document(version, meta.as_bytes(), definitions.as_deref(), &[row]);
+                let document = table::document(version, meta.as_bytes(), definitions.as_deref(), &row);
                 Ok(json_frame(kind.as_str(), &[&document[..document.len() - 1]]))
             }
             (As::Metadata(version), Media::Protobuf) => {
@@ -338,7 +339,7 @@ impl Writer {
                 api::json::write(&mut row, &value, &served.schema);
                 row.push(b'}');
                 let meta = format!("{{\"resourceVersion\":\"{revision}\"}}");
-                let document = table::document(version, meta.as_bytes(), None, &[row]);
+                let document = table::document(version, meta.as_bytes(), None, &row);
                 json_frame("BOOKMARK", &[&document[..document.len() - 1]])
             }
             (As::Object, _) => {

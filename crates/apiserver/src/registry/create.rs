@@ -8,6 +8,7 @@ use apimachinery::{Reason, Status, generate_name};
 use etcd::{Compare, Op, PutRequest, Txn};
 
 use super::stored::Stored;
+use super::timers::timed;
 use super::{KindVersions, Registry, convert, meta, store_error};
 use crate::admission::{Attributes, Operation};
 use crate::cache::Entry;
@@ -239,7 +240,7 @@ impl Registry {
             success: vec![Op::Put(PutRequest { lease, ..PutRequest::new(store_key, value) })],
             failure: vec![Op::Range(read)],
         };
-        let answer = self.store.txn(txn).await.map_err(store_error)?;
+        let answer = timed(&stored.timers.create, self.store.txn(txn)).await.map_err(store_error)?;
         if !answer.succeeded {
             return Err(self.exists(stored, resource, name, answer).await);
         }

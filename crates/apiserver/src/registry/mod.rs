@@ -11,6 +11,7 @@ pub mod meta;
 mod objects;
 pub mod read;
 pub mod stored;
+mod timers;
 pub mod token;
 pub mod transform;
 mod update;

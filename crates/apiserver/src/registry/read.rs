@@ -8,6 +8,7 @@ use apimachinery::{GroupKind, Status};
 use etcd::RangeRequest;
 
 use super::stored::Stored;
+use super::timers::timed;
 use super::update::entry_of;
 use super::{Registry, store_error, token};
 use crate::cache::{Entry, Selection, too_large};
@@ -247,7 +248,8 @@ impl Registry {
             List { entries: Vec::new(), revision, next: String::new(), remaining: None, changed: None };
         loop {
             request.limit = if plain || limit == 0 { limit as i64 } else { (limit as i64).max(500) };
-            let page = self.store.range(request.clone()).await.map_err(|e| too_old(e, options))?;
+            let page = timed(&stored.timers.list, self.store.range(request.clone())).await;
+            let page = page.map_err(|e| too_old(e, options))?;
             let (seen, last) = (page.kvs.len() as i64, page.kvs.last().map(|kv| kv.key.clone()));
             for pair in &page.kvs {
                 let Some(entry) = entry_of(stored, Some(pair)).await? else { continue };

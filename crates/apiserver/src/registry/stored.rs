@@ -16,6 +16,7 @@ use etcd::{KeyValue, SharedStore, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
+use super::timers::Timers;
 use super::transform::Transformer;
 use crate::cache::{Cache, Entry, Source};
 use crate::catalog::Serve;
@@ -40,6 +41,7 @@ pub struct Stored {
     pub store: SharedStore,
     /// Full, with the final `/`.
     prefix: String,
+    pub(super) timers: Timers,
     transformer: Arc<dyn Transformer>,
     shape: ArcSwap<Shape>,
     /// Field labels in the order of `Entry::fields`, with the strategy that reads them.
@@ -116,6 +118,7 @@ impl Stored {
             cache: Cache::new(indexed.collect()),
             store,
             prefix,
+            timers: Timers::new(&row.group_resource()),
             transformer,
             shape: ArcSwap::from_pointee(Shape::of(serve)),
             labels: RwLock::new(labels),
@@ -267,6 +270,7 @@ impl Stored {
     /// Lets go of what nobody has asked for in a while.
     pub fn drop_cold(&self) {
         self.cache.drop_cold();
+        self.timers.objects.set(self.cache.len() as f64);
         let mut trees = self.trees.lock();
         let half = trees.len().div_ceil(2);
         trees.drain(..half);

@@ -11,6 +11,7 @@ use etcd::{Compare, Op, OpResponse, PutRequest, RangeRequest, Txn};
 
 use super::create::{Create, attributes};
 use super::stored::Stored;
+use super::timers::timed;
 use super::{Registry, convert, meta, store_error};
 use crate::admission::Operation;
 use crate::cache::Entry;
@@ -247,7 +248,7 @@ impl Registry {
             success: vec![Op::Put(PutRequest { lease, ..PutRequest::new(store_key.clone(), value) })],
             failure: vec![Op::Range(RangeRequest::key(store_key))],
         };
-        let answer = self.store.txn(txn).await.map_err(store_error)?;
+        let answer = timed(&stored.timers.update, self.store.txn(txn)).await.map_err(store_error)?;
         if !answer.succeeded {
             return Ok(Err(present(stored, answer.responses).await?));
         }
@@ -283,7 +284,7 @@ impl Registry {
             success: vec![Op::DeleteRange(etcd::DeleteRangeRequest::key(store_key.clone()))],
             failure: vec![Op::Range(RangeRequest::key(store_key))],
         };
-        let answer = self.store.txn(txn).await.map_err(store_error)?;
+        let answer = timed(&stored.timers.delete, self.store.txn(txn)).await.map_err(store_error)?;
         if !answer.succeeded {
             return Ok(Err(present(stored, answer.responses).await?));
         }
@@ -294,7 +295,9 @@ impl Registry {
 
     /// The newest state of a key.
     pub async fn read_entry(&self, stored: &Stored, store_key: &str) -> Result<Option<Arc<Entry>>, Status> {
-        let found = self.store.range(RangeRequest::key(store_key.to_owned())).await.map_err(store_error)?;
+        let found = timed(&stored.timers.get, self.store.range(RangeRequest::key(store_key.to_owned())))
+            .await
+            .map_err(store_error)?;
         entry_of(stored, found.kvs.first()).await
     }
 }
