@@ -17,7 +17,7 @@ use super::{Event, Shared};
 /// The most that one DATA frame carries.
 const MAX_DATA: usize = 32 << 10;
 
-/// Reads end when the other side has closed its half; shutting down closes ours. Dropped with its own half open,
+/// Reads end when the other side has closed its half or reset the stream; shutting down closes ours. Dropped with its own half open,
 /// the stream is reset.
 pub struct Stream {
     id: u32,
@@ -82,10 +82,11 @@ impl AsyncRead for Stream {
             match ready!(self.events.poll_recv(cx)) {
                 Some(Event::Data(data)) => self.pending = data,
                 Some(Event::End) | None => self.ended = true,
+                // Go's servers reset every stream of a connection that they close in good order, so that a reset
+                // says no more than an end; whoever needs to know reads the outcome on the error stream.
                 Some(Event::Reset) => {
                     self.ended = true;
                     self.finished = true;
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                 }
             }
         }
