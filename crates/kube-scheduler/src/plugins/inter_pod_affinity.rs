@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use client::StringMap;
 
 use crate::cache::NodeInfo;
-use crate::framework::{Context, Filter, Kinds, Plugin, Point, PreFilter, Rejection};
+use crate::framework::events::Subject;
+use crate::framework::{Change, Context, Filter, Kinds, Plugin, Point, PreFilter, Rejection};
 use crate::pod::Pod;
 use crate::resources::Symbol;
 use crate::views::{LabelExpression, PodAffinityTerm};
@@ -161,4 +162,29 @@ impl Plugin for InterPodAffinity {
             .and(Kinds::NODE_ADD)
             .and(Kinds::NODE_LABEL)
     }
+
+    fn is_schedulable_after(&self, context: &mut Context<'_>, pod: &Pod, change: &Change<'_>) -> bool {
+        let volumes = context.volumes;
+        match &change.subject {
+            Subject::PodAdded(other) => is_wanted(pod, other, volumes),
+            Subject::PodChanged { old, new } => {
+                let comes = is_wanted(pod, new, volumes) && !is_wanted(pod, old, volumes);
+                comes || (shuns(pod, old, volumes) && !shuns(pod, new, volumes))
+            }
+            Subject::PodDeleted(gone) => shuns(pod, gone, volumes) || shuns(gone, pod, volumes),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a pod has affinity, and another is what it wants to be near.
+fn is_wanted(pod: &Pod, other: &Pod, volumes: &Volumes) -> bool {
+    let terms = of(&pod.spec().pod_affinity, pod.key.namespace());
+    !terms.is_empty() && terms.iter().all(|t| t.selects(other.key.namespace(), &other.labels, volumes))
+}
+
+/// Whether a pod has anti-affinity to another.
+fn shuns(pod: &Pod, other: &Pod, volumes: &Volumes) -> bool {
+    let terms = of(&pod.spec().pod_anti_affinity, pod.key.namespace());
+    terms.iter().any(|t| t.selects(other.key.namespace(), &other.labels, volumes))
 }

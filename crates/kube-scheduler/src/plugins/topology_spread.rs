@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use client::StringMap;
 
 use crate::cache::NodeInfo;
-use crate::framework::{Context, Filter, Kinds, Plugin, Point, PreFilter, Rejection};
+use crate::framework::events::Subject;
+use crate::framework::{Change, Context, Filter, Kinds, Plugin, Point, PreFilter, Rejection};
 use crate::plugins::node_affinity::Required;
 use crate::plugins::taint_toleration::is_tolerated;
 use crate::pod::Pod;
@@ -124,5 +125,21 @@ impl Plugin for PodTopologySpread {
             .and(Kinds::NODE_DELETE)
             .and(Kinds::NODE_LABEL)
             .and(Kinds::NODE_TAINT)
+    }
+
+    fn is_schedulable_after(&self, context: &mut Context<'_>, pod: &Pod, change: &Change<'_>) -> bool {
+        let counts = |other: &Pod| {
+            let selected = |c: &TopologySpreadConstraint| selects(c, &pod.labels, &other.labels);
+            other.key.namespace() == pod.key.namespace() && pod.spec().spread.iter().any(selected)
+        };
+        match &change.subject {
+            Subject::PodAdded(other) | Subject::PodDeleted(other) => counts(other),
+            Subject::PodChanged { old, new } => counts(old) != counts(new),
+            Subject::Node { new, .. } => {
+                let mut keys = pod.spec().spread.iter().map(|c| context.symbols.intern(&c.topology_key));
+                keys.all(|key| new.label(key).is_some())
+            }
+            _ => true,
+        }
     }
 }

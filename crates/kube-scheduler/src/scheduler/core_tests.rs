@@ -181,3 +181,29 @@ async fn a_toleration_that_is_added_brings_the_pod_back() {
     cluster.pod("p", "1", json!({"tolerations": [{"key": "k", "operator": "Exists"}]}));
     assert_eq!(cluster.cycle(), "p -> a");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_others_keep_away_waits_for_these() {
+    let mut cluster = Cluster::new();
+    cluster.node("a", json!({"metadata": {"name": "a", "labels": {"host": "a"}}}));
+    let term = json!([{"topologyKey": "host", "labelSelector": {}, "namespaceSelector": {}}]);
+    cluster.pod("there", "100m", json!({"nodeName": "a"}));
+    cluster.pod(
+        "alone",
+        "100m",
+        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}}),
+    );
+    assert_eq!(
+        cluster.cycle(),
+        "alone: 0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules"
+    );
+    cluster.pod("another", "100m", json!({"nodeName": "a"}));
+    assert_eq!(cluster.place("alone"), Some(Place::Unschedulable));
+    cluster.delete("another");
+    assert_eq!(
+        cluster.cycle(),
+        "alone: 0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules"
+    );
+    cluster.delete("there");
+    assert_eq!(cluster.cycle(), "alone -> a");
+}
