@@ -278,15 +278,5 @@ impl Registry {
 /// What an endpoint takes from the stored object whatever the request says: nobody owns it by that endpoint.
 pub fn reset_of(served: &Served, subresource: &str) -> Set {
     let has_status = served.subresources.contains_key("status");
-    match subresource {
-        "" if has_status => Set::of_fields(&[&["status"]]),
-        "status" if served.schema.custom => Set::of_fields(&[&["spec"], &["metadata"]]),
-        "status" => {
-            let keep = ["apiVersion", "kind", "metadata", "status"];
-            let fields = served.schema.fields.iter().map(|f| f.name.as_str()).filter(|f| !keep.contains(f));
-            let paths: Vec<[&str; 1]> = fields.map(|f| [f]).collect();
-            Set::of_fields(&paths.iter().map(|p| &p[..]).collect::<Vec<_>>())
-        }
-        _ => Set::new(),
-    }
+    api::merge::reset_fields(&served.gvk.group, &served.gvk.kind, subresource, has_status)
 }
