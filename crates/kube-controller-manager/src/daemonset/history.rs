@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use client::{StringMap, resource};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::control::controller_ref;
@@ -12,11 +14,26 @@ use crate::views::{ControllerRevision, DaemonSet, Pod};
 
 use super::plan::HASH_LABEL;
 
-/// The template as a revision holds it: a patch that puts it in place.
-pub fn data(set: &DaemonSet) -> Value {
+/// The template as a revision holds it: a patch that puts it in place. Clients compare its bytes, so they are
+/// those of Go: keys sorted, `<`, `>` and `&` escaped.
+pub fn data(set: &DaemonSet) -> RawSpec {
     let mut template = json!(set.spec.template);
     template["$patch"] = "replace".into();
-    json!({"spec": {"template": template}})
+    let text = sorted(json!({"spec": {"template": template}})).to_string();
+    let escaped = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    RawValue::from_string(escaped).map_or_else(|_| RawSpec::default(), RawSpec)
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 /// The revision whose data is the present template; the newest of several.
@@ -24,7 +41,7 @@ pub fn find_current<'a>(
     set: &DaemonSet,
     revisions: &'a [Arc<ControllerRevision>],
 ) -> Option<&'a Arc<ControllerRevision>> {
-    let wanted = RawSpec::from_value(&data(set));
+    let wanted = data(set);
     let same = |r: &&Arc<ControllerRevision>| {
         r.data.as_ref().is_some_and(|d| same_data(&RawSpec(d.clone()), &wanted))
     };
@@ -43,26 +60,37 @@ fn same_data(a: &RawSpec, b: &RawSpec) -> bool {
     a == b || clean(a) == clean(b)
 }
 
-/// The revision to make for the present template.
-pub fn new_revision(set: &DaemonSet, revision: i64, collisions: Option<i32>) -> (String, Value) {
+/// A revision to be made.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewRevision {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Value,
+    data: RawSpec,
+    revision: i64,
+}
+
+/// The revision to make for the present template, and its name.
+pub fn new_revision(set: &DaemonSet, revision: i64, collisions: Option<i32>) -> (String, NewRevision) {
     let hash = template_hash(&set.spec.template, collisions);
     let name = format!("{}-{hash}", set.metadata.name);
     let labels = set.spec.template.metadata.labels.with(HASH_LABEL, &hash);
-    let annotations: StringMap = set
-        .metadata
-        .annotations
-        .iter()
-        .filter(|(k, _)| *k != "kubectl.kubernetes.io/last-applied-configuration")
-        .collect();
-    let body = json!({
-        "apiVersion": "apps/v1", "kind": "ControllerRevision",
-        "metadata": {
-            "name": name, "namespace": set.metadata.namespace, "labels": labels, "annotations": annotations,
-            "ownerReferences": [controller_ref(&resource::DAEMON_SETS, &set.metadata)],
-        },
-        "data": data(set), "revision": revision,
+    let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
+    let annotations: StringMap =
+        set.metadata.annotations.iter().filter(|(k, _)| *k != last_applied).collect();
+    let metadata = json!({
+        "name": name, "namespace": set.metadata.namespace, "labels": labels, "annotations": annotations,
+        "ownerReferences": [controller_ref(&resource::DAEMON_SETS, &set.metadata)],
     });
-    (name, body)
+    let made = NewRevision {
+        api_version: "apps/v1",
+        kind: "ControllerRevision",
+        metadata,
+        data: data(set),
+        revision,
+    };
+    (name, made)
 }
 
 /// The hash that the pods of a revision carry.

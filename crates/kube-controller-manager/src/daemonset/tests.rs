@@ -129,12 +129,23 @@ fn a_pod_is_bound_to_its_node() {
 }
 
 #[test]
+fn a_revision_has_the_bytes_that_clients_compare() {
+    let mut d = set(json!({}));
+    d.spec.template.spec = crate::views::pod::RawSpec::from_value(
+        &json!({"restartPolicy": "Always", "containers": [{"name": "a<b", "image": "i"}]}),
+    );
+    let expected = r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"image":"i","name":"a\u003cb"}],"restartPolicy":"Always"}}}}"#;
+    assert_eq!(history::data(&d).text(), expected);
+}
+
+#[test]
 fn revisions_are_found_and_cleaned_up() {
     let mut d = set(json!({}));
     d.spec.revision_history_limit = Some(1);
     let (name, body) = history::new_revision(&d, 1, None);
     assert!(name.starts_with("d-"));
-    let current: ControllerRevision = serde_json::from_value(body).unwrap();
+    let text = serde_json::to_string(&body).unwrap();
+    let current: ControllerRevision = serde_json::from_str(&text).unwrap();
     let mut revisions = vec![Arc::new(current.clone())];
     assert_eq!(history::find_current(&d, &revisions).unwrap().revision, 1);
     for n in 2..5 {
