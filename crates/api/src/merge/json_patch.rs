@@ -225,6 +225,8 @@ mod tests {
             ),
             (r#"{"a":1}"#, r#"[{"op":"test","path":"/b","value":null}]"#, r#"{"a":1}"#),
             (r#"{"a":1}"#, r#"[{"op":"add","path":"/a","value":null}]"#, r#"{"a":null}"#),
+            // Not as the RFC has it, but as upstream's library does.
+            (r#"{"a":1}"#, r#"[{"op":"replace","path":"/b","value":1}]"#, r#"{"a":1,"b":1}"#),
         ];
         for (object, patch, want) in ok {
             assert_eq!(run(object, patch).as_deref(), Ok(want), "{object} + {patch}");
@@ -232,7 +234,7 @@ mod tests {
         let bad = [
             (r#"{"a":1}"#, r#"[{"op":"test","path":"/a","value":2}]"#, 422),
             (r#"{"a":1}"#, r#"[{"op":"remove","path":"/b"}]"#, 422),
-            (r#"{"a":1}"#, r#"[{"op":"replace","path":"/b","value":1}]"#, 422),
+            (r#"{"a":[1]}"#, r#"[{"op":"replace","path":"/a/3","value":1}]"#, 422),
             (r#"{"a":1}"#, r#"[{"op":"add","path":"/b/c","value":1}]"#, 422),
             (r#"{"a":[1]}"#, r#"[{"op":"add","path":"/a/5","value":1}]"#, 422),
             (r#"{"a":[1]}"#, r#"[{"op":"spin","path":"/a"}]"#, 422),
