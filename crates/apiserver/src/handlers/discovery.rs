@@ -58,15 +58,67 @@ pub(super) fn groups(table: &Table) -> Vec<Group> {
         }
         row
     });
-    let mut groups = discovery::groups(rows);
-    for gv in table.delegates.keys().filter(|gv| !table.resources.keys().any(|r| r.group_version() == **gv)) {
+    let delegated = table.delegates.iter().flat_map(|(gv, to)| {
+        let list = to.resources().and_then(|bytes| api::json::parse(&bytes).ok()).unwrap_or_default();
+        rows_of(gv, &list, table)
+    });
+    let mut groups = discovery::groups(rows.chain(delegated));
+    for gv in table.delegates.keys() {
+        let known = |g: &&mut Group| g.name == gv.group;
         let version = discovery::Version { name: gv.version.clone(), resources: Vec::new() };
-        match groups.iter_mut().find(|g| g.name == gv.group) {
+        match groups.iter_mut().find(known) {
+            Some(group) if group.versions.iter().any(|v| v.name == gv.version) => {}
             Some(group) => group.versions.push(version),
             None => groups.push(Group { name: gv.group.clone(), versions: vec![version] }),
         }
     }
     groups
+}
+
+/// The resources that another server says it serves (APIResourceList), as rows.
+fn rows_of(gv: &GroupVersion, list: &Value, table: &Table) -> Vec<Arc<Resource>> {
+    let entries = list.list_at(&["resources"]);
+    let texts = |entry: &Value, key: &str| -> Vec<Arc<str>> {
+        entry.list_at(&[key]).iter().filter_map(Value::as_str).map(Arc::from).collect()
+    };
+    let text = |entry: &Value, key: &str| -> Arc<str> { entry.str_at(&[key]).into() };
+    let clamp = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+    let priority = table.priorities.get(gv).map(|p| (clamp(p.group), clamp(p.version)));
+    let subresources = |name: &str| {
+        let prefix = format!("{name}/");
+        let of = entries.iter().filter_map(|e| Some((e.str_at(&["name"]).strip_prefix(&prefix)?, e)));
+        of.map(|(sub, e)| api::resources::Subresource {
+            name: sub.into(),
+            kind: text(e, "kind"),
+            group: text(e, "group"),
+            version: text(e, "version"),
+            verbs: texts(e, "verbs"),
+        })
+        .collect()
+    };
+    let whole = entries.iter().filter(|e| !e.str_at(&["name"]).contains('/'));
+    whole
+        .map(|e| {
+            Arc::new(Resource {
+                group: gv.group.clone(),
+                version: gv.version.clone(),
+                resource: text(e, "name"),
+                kind: text(e, "kind"),
+                singular: text(e, "singularName"),
+                namespaced: e.bool_at(&["namespaced"]).unwrap_or(false),
+                verbs: texts(e, "verbs"),
+                short_names: texts(e, "shortNames"),
+                categories: texts(e, "categories"),
+                subresources: subresources(e.str_at(&["name"])),
+                field_labels: Vec::new(),
+                priority,
+                storage_version_hash: text(e, "storageVersionHash"),
+                by_default: true,
+                storage: api::resources::Storage::default(),
+                columns: None,
+            })
+        })
+        .collect()
 }
 
 fn json(value: &Value) -> Vec<u8> {

@@ -78,8 +78,13 @@ impl Chain {
     pub(crate) fn new(builder: ServerBuilder) -> Arc<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (registry, stop) = (Arc::downgrade(&builder.registry), stopping.clone());
+        let synced = AtomicBool::new(false);
         builder.health.add_ready("informer-sync", move || match registry.upgrade().map(|r| r.unready()) {
-            Some(list) if list.is_empty() => Ok(()),
+            // A custom resource that comes later does not make the server unready again.
+            Some(list) if list.is_empty() || synced.load(Ordering::Acquire) => {
+                synced.store(true, Ordering::Release);
+                Ok(())
+            }
             Some(list) => Err(format!("{} caches not started yet: {list:?}", list.len())),
             None => Err("the server is gone".into()),
         });
