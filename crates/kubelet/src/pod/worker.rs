@@ -343,6 +343,12 @@ impl Worker {
     }
 
     fn final_status(&self, pod: &Pod, runtime: &PodRuntime) -> PodStatus {
+        // a pod that ended before the kubelet started and left nothing behind has its last word already
+        let known = self.cx.statuses.get(pod.uid()).or_else(|| pod.status.clone());
+        let ended = |status: &PodStatus| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if let Some(known) = known.filter(|known| ended(known) && runtime.containers.is_empty()) {
+            return known;
+        }
         let mut status = self.status(pod, runtime, true);
         let Some(verdict) = &self.verdict else {
             if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) && !pod.is_static() {
