@@ -20,7 +20,7 @@ pub mod workqueue;
 pub use api::{Api, DeleteOptions, Patch, Preconditions, Propagation};
 pub use error::{Error, Result};
 pub use informer::{Event, Informer, InformerOptions};
-pub use meta::{ObjectMeta, OwnerReference, StringMap, Time, View};
+pub use meta::{ObjectMeta, OwnerReference, StringMap, Time, View, null_is_default};
 pub use resource::{ObjectKey, Resource};
 pub use selector::LabelSelector;
 pub use store::Store;

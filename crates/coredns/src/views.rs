@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use client::{ObjectMeta, Resource, Store, view};
 use compact_str::CompactString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::zone::Source;
 
@@ -55,15 +55,10 @@ pub struct Port {
 #[serde(default)]
 pub struct Slice {
     pub metadata: ObjectMeta,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub ports: Vec<Port>,
-}
-
-/// Go writes a nil list that has no `omitempty` as null.
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use client::{ObjectMeta, Resource, view};
 use compact_str::CompactString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 pub const SERVICES: Resource = Resource::of("", "v1", "services", "Service", true);
 pub const ENDPOINT_SLICES: Resource = Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
@@ -70,9 +70,9 @@ pub struct Ingress {
 pub struct Slice {
     pub metadata: ObjectMeta,
     pub address_type: CompactString,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -123,11 +123,6 @@ pub struct Address {
 }
 
 view!(Service, Slice, Node);
-
-/// Go writes a nil list that has no `omitempty` as null.
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
 
 impl Slice {
     /// Namespace and name of the Service that it belongs to.

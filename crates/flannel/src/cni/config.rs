@@ -46,13 +46,17 @@ pub struct RuntimeConfig {
     pub port_mappings: Vec<PortMapping>,
 }
 
+/// containerd writes the names of its Go fields, which Go's readers take for the specification's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
+    #[serde(alias = "Protocol")]
     pub protocol: String,
-    #[serde(default, rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "hostIP", alias = "HostIP", skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<String>,
 }
 
@@ -73,5 +77,19 @@ pub struct Attachment {
 impl Config {
     pub fn port_mappings(&self) -> &[PortMapping] {
         self.runtime_config.as_ref().map_or(&[], |r| r.port_mappings.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn mappings_are_read_in_either_spelling() {
+        let ours: PortMapping = serde_json::from_str(r#"{"hostPort":1,"containerPort":2,"protocol":"tcp","hostIP":"0.0.0.0"}"#).unwrap();
+        let theirs: PortMapping = serde_json::from_str(r#"{"HostPort":1,"ContainerPort":2,"Protocol":"tcp","HostIP":"0.0.0.0"}"#).unwrap();
+        assert_eq!(ours, theirs);
+        assert_eq!(ours.address(), None);
     }
 }

@@ -4,7 +4,7 @@ use client::view;
 use compact_str::CompactString;
 use serde::Deserialize;
 
-use super::{Meta, ResourceList};
+use super::{Meta, ResourceList, or_default};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -20,6 +20,7 @@ view!(NodeView);
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     pub unschedulable: bool,
+    #[serde(deserialize_with = "or_default")]
     pub taints: Vec<Taint>,
 }
 
@@ -35,12 +36,15 @@ pub struct Taint {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     pub allocatable: ResourceList,
+    #[serde(deserialize_with = "or_default")]
     pub images: Vec<ContainerImage>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerImage {
+    #[serde(deserialize_with = "client::null_is_default")]
+    #[serde(deserialize_with = "or_default")]
     pub names: Vec<CompactString>,
     pub size_bytes: i64,
 }
