@@ -105,12 +105,18 @@ pub fn sandbox_changed(pod: &Pod, runtime: &PodRuntime) -> Option<(u32, &'static
     None
 }
 
-/// Hash of the part of a container's specification whose change restarts it: name and image, FNV-1a.
+/// Hash of the part of a container's specification whose change restarts it: name and image. The same number as
+/// upstream's, so that a container that a Go kubelet started is not taken for changed, and the other way round:
+/// FNV-1a of how Go prints the bytes of the JSON.
 #[must_use]
 pub fn container_hash(container: &Spec) -> u64 {
-    let text = serde_json::json!({"image": container.image, "name": container.name}).to_string();
+    let image = container.image.as_deref().unwrap_or_default();
+    let json = serde_json::json!({"image": image, "name": container.name}).to_string();
+    let json = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+    let bytes: Vec<String> = json.bytes().map(|byte| byte.to_string()).collect();
+    let printed = format!("([]uint8)[{}]", bytes.join(" "));
     let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
-    u64::from(text.bytes().fold(2_166_136_261u32, fold))
+    u64::from(printed.bytes().fold(2_166_136_261u32, fold))
 }
 
 fn changed(container: &Spec, status: &Container) -> bool {

@@ -180,6 +180,16 @@ fn probes_and_changes_restart() {
 }
 
 #[test]
+fn hashes_as_upstream() {
+    for (name, image, want) in
+        [("c", "registry.k8s.io/pause:3.10.2", 0x0d7e_0a3c), ("web", "a&b<x>", 0x05e0_2074)]
+    {
+        let spec = serde_json::from_value(json!({"name": name, "image": image})).unwrap();
+        assert_eq!(container_hash(&spec), want);
+    }
+}
+
+#[test]
 fn ephemeral_containers_start_once() {
     let mut spec = pod("Always", json!([]), &["a"]);
     spec.spec.as_mut().unwrap().ephemeral_containers =
