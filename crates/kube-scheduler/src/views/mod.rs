@@ -41,3 +41,21 @@ pub struct Annotations {
 
 /// Quantities by resource name, as text.
 pub type ResourceList = StringMap;
+
+#[cfg(test)]
+mod tests {
+    //! What Go's encoder writes is read.
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lists_can_be_null() {
+        let node: NodeView = serde_json::from_str(r#"{"metadata": {"name": "n"}, "status": {"images": [{"names": null, "sizeBytes": 5}], "allocatable": null}}"#).unwrap();
+        assert!(node.status.images[0].names.is_empty());
+        let pod: PodView = serde_json::from_str(
+            r#"{"spec": {"containers": null, "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": null}}}}, "status": {"conditions": null}}"#,
+        )
+        .unwrap();
+        assert!(pod.spec.containers.is_empty());
+    }
+}

@@ -4,7 +4,7 @@ use client::view;
 use compact_str::CompactString;
 use serde::Deserialize;
 
-use super::{Meta, ResourceList, or_default};
+use super::{Meta, ResourceList};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -20,7 +20,7 @@ view!(NodeView);
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     pub unschedulable: bool,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub taints: Vec<Taint>,
 }
 
@@ -36,7 +36,7 @@ pub struct Taint {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     pub allocatable: ResourceList,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "client::null_is_default")]
     pub images: Vec<ContainerImage>,
 }
 
@@ -44,7 +44,6 @@ pub struct NodeStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerImage {
     #[serde(deserialize_with = "client::null_is_default")]
-    #[serde(deserialize_with = "or_default")]
     pub names: Vec<CompactString>,
     pub size_bytes: i64,
 }
