@@ -50,9 +50,9 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     let how = How::of(&flags)?;
     let manifests = manifests::read(&flags)?;
     let context = Context::new(&flags).await?;
-    let mut errors = Vec::new();
-    for manifest in manifests {
-        if let Err(error) = one(&context, &how, manifest).await {
+    let (known, mut errors) = targets::of_manifests(&context.mapper, manifests, &context.server);
+    for (target, manifest) in known {
+        if let Err(error) = one(&context, &how, &target, manifest).await {
             errors.push(error);
         }
     }
@@ -139,23 +139,17 @@ impl How {
     }
 }
 
-async fn one(context: &Context, how: &How, manifest: Manifest) -> Result<()> {
-    let Manifest { source, mut object } = manifest;
-    let target = targets::of_object(&context.mapper, &mut object, &context.server).map_err(|e| {
-        e.about(format!(
-            "resource mapping not found for name: {:?} from {source:?}",
-            object.str_at(&["metadata", "name"])
-        ))
-    })?;
+async fn one(context: &Context, how: &How, target: &Target, manifest: Manifest) -> Result<()> {
+    let Manifest { source, object } = manifest;
     if target.name.is_empty() {
         return Err(Error::Plain(format!(
             "error when retrieving current configuration of {source:?}: resource name may not be empty"
         )));
     }
     let (answer, what) = if how.server_side {
-        (server_side(&context.server, how, &target, &object).await?, "serverside-applied")
+        (server_side(&context.server, how, target, &object).await?, "serverside-applied")
     } else {
-        client_side(&context.server, how, &target, object, &source).await?
+        client_side(&context.server, how, target, object, &source).await?
     };
     match &how.format {
         Some(format) => format.print(&answer, &context.mapper, how.managed),

@@ -15,6 +15,8 @@ pub struct Settings {
     pub namespace: String,
     /// The namespace was given by the flag.
     pub namespace_given: bool,
+    /// How long one request may take, its answer's body included. None: for ever.
+    pub timeout: Option<std::time::Duration>,
 }
 
 /// The files that count, in order. Those of a list may be absent, the one of the flag may not.
@@ -61,7 +63,13 @@ pub async fn load(flags: &Flags) -> Result<Settings> {
     over(&mut config, flags)?;
     let given = flags.given("namespace");
     let namespace = if given { flags.text("namespace").to_owned() } else { config.default_namespace.clone() };
-    Ok(Settings { config, namespace, namespace_given: given })
+    let timeout = flags.duration("request-timeout", std::time::Duration::ZERO)?;
+    Ok(Settings {
+        config,
+        namespace,
+        namespace_given: given,
+        timeout: (!timeout.is_zero()).then_some(timeout),
+    })
 }
 
 async fn from_file(kubeconfig: Kubeconfig, flags: &Flags) -> Result<Config> {
@@ -69,7 +77,9 @@ async fn from_file(kubeconfig: Kubeconfig, flags: &Flags) -> Result<Config> {
     let context = word("context");
     let named = context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
     if context.is_some() && !kubeconfig.contexts.iter().any(|c| c.name == named) {
-        return Err(Error::Plain(format!("context {named:?} does not exist")));
+        return Err(Error::Bare(format!(
+            "Error in configuration: context was not found for specified context: {named}"
+        )));
     }
     if named.is_empty() && !flags.given("cluster") {
         return without_file(flags);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::manifests::{self, Manifest};
 use crate::output::{self, Format};
 use crate::server::{Ask, JSON};
-use crate::targets;
+use crate::targets::{self, Target};
 
 const FLAGS: &str =
     "dry-run?unchanged validate?strict field-manager= save-config selector,l= edit raw= windows-line-endings";
@@ -31,9 +31,9 @@ pub async fn run(arguments: &[String]) -> Result<()> {
         [generator, ..] => return Err(Error::not_built(format!("the subcommand \"create {generator}\""))),
     };
     let context = Context::new(&flags).await?;
-    let mut errors = Vec::new();
-    for manifest in manifests {
-        if let Err(error) = one(&context, &flags, manifest).await {
+    let (known, mut errors) = targets::of_manifests(&context.mapper, manifests, &context.server);
+    for (target, manifest) in known {
+        if let Err(error) = one(&context, &flags, target, manifest).await {
             errors.push(error);
         }
     }
@@ -44,14 +44,8 @@ fn namespace(name: &str) -> Value {
     value!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": (name)}})
 }
 
-async fn one(context: &Context, flags: &Flags, manifest: Manifest) -> Result<()> {
+async fn one(context: &Context, flags: &Flags, mut target: Target, manifest: Manifest) -> Result<()> {
     let Manifest { source, mut object } = manifest;
-    let mut target = targets::of_object(&context.mapper, &mut object, &context.server).map_err(|e| {
-        e.about(format!(
-            "resource mapping not found for name: {:?} from {source:?}",
-            object.str_at(&["metadata", "name"])
-        ))
-    })?;
     if flags.on("save-config") {
         object = apply::with_last_applied(object);
     }

@@ -21,7 +21,16 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     let flags = Flags::parse("delete", &[FLAGS, manifests::FLAGS].join(" "), arguments)?;
     let how = How::of(&flags)?;
     let context = Context::new(&flags).await?;
-    let targets = targets::of_flags(&context.mapper, &flags, &context.server, &flags.words)?;
+    let mut targets = targets::of_words(
+        &context.mapper,
+        &flags.words,
+        &context.server.settings.namespace,
+        flags.on("all-namespaces"),
+    )?;
+    let (known, unknown) = targets::of_manifests(&context.mapper, manifests::read(&flags)?, &context.server);
+    Error::collect(unknown)?;
+    let sources: Vec<(Target, String)> = known.into_iter().map(|(t, m)| (t, m.source)).collect();
+    targets.extend(sources.iter().map(|(t, _)| t.clone()));
     check(&flags, &targets)?;
     let (mut gone, mut errors) = (Vec::new(), Vec::new());
     let mut found = 0;
@@ -30,12 +39,12 @@ pub async fn run(arguments: &[String]) -> Result<()> {
             match one(&context.server, &how, &object).await {
                 Ok(uid) => gone.push((object, uid)),
                 Err(error) if error.is_not_found() && how.ignore_not_found => continue,
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(of_file(error, &sources, target)),
             }
             found += 1;
         }
     }
-    if found == 0 && !how.ignore_not_found {
+    if found == 0 && !flags.on("ignore-not-found") {
         output::say("No resources found");
     }
     if how.wait {
@@ -44,6 +53,14 @@ pub async fn run(arguments: &[String]) -> Result<()> {
         }
     }
     Error::collect(errors)
+}
+
+/// The error with the file that named the object, if one did.
+fn of_file(error: Error, sources: &[(Target, String)], target: &Target) -> Error {
+    match sources.iter().find(|(t, _)| t.path() == target.path()) {
+        Some((_, source)) => error.about(format!("error when deleting {source:?}")),
+        None => error,
+    }
 }
 
 fn check(flags: &Flags, targets: &[Target]) -> Result<()> {

@@ -123,8 +123,19 @@ impl Error {
             Self::Plain(text) => vec![format!("error: {text}")],
             Self::Bare(text) => vec![text.clone()],
             Self::Server(refusal) => vec![refusal.shown()],
-            Self::Many(errors) => errors.iter().flat_map(Self::lines).collect(),
+            Self::Many(errors) => errors.iter().map(Self::line_of_many).collect(),
             Self::Exit(code) => vec![self.exit_line(*code)].into_iter().flatten().collect(),
+        }
+    }
+
+    /// Stock shows less of an error that is one of several.
+    fn line_of_many(&self) -> String {
+        match self {
+            Self::Server(refusal) if refusal.reason == "Invalid" => {
+                format!("Error from server (Invalid): {}", refusal.message)
+            }
+            Self::Plain(text) => text.clone(),
+            other => other.lines().join("\n"),
         }
     }
 
@@ -178,6 +189,8 @@ mod tests {
             "details": {"kind": "Pod", "name": "p", "causes": [{"field": "a", "message": "x"}, {"field": "b", "message": "y"}]}});
         assert_eq!(refusal(status), ["The Pod \"p\" is invalid: \n* a: x\n* b: y"]);
         assert_eq!(Error::plain("no").lines(), ["error: no"]);
+        let many = vec![Error::plain("no"), Error::Bare("bare".into())];
+        assert_eq!(Error::Many(many).lines(), ["no", "bare"]);
         assert!(Error::Exit(1).lines().is_empty());
     }
 }

@@ -26,7 +26,7 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     let format = Format::of(&flags)?;
     if flags.words.is_empty() && !flags.given("filename") && !flags.given("kustomize") {
         return Err(Error::Bare(
-            "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.\n\nerror: Required resource not specified.\nSee 'kubectl get -h' for help and examples".into(),
+            "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.\n\nerror: Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples".into(),
         ));
     }
     let Context { server, mapper } = Context::new(&flags).await?;
@@ -131,15 +131,18 @@ async fn tables(server: &Server, flags: &Flags, targets: &[Target], wide: bool) 
         }
         let same = current.as_ref().is_some_and(|(t, _)| t.resource == target.resource);
         if !same {
-            if current.is_some() {
-                output::write("\n");
+            if let Some((_, mut before)) = current.take() {
+                output::write(&(before.flush() + "\n"));
             }
             current = Some((target, Printer::new(look(flags, target, wide, many))));
         }
         if let Some((_, printer)) = &mut current {
-            tables.iter().for_each(|table| output::write(&shown(printer, table)));
+            tables.iter().for_each(|table| add(printer, table));
             printed = true;
         }
+    }
+    if let Some((_, mut last)) = current {
+        output::write(&last.flush());
     }
     if !printed && errors.is_empty() && !flags.on("ignore-not-found") {
         nothing_found(server, flags, targets);
@@ -151,10 +154,10 @@ fn is_empty(table: &Value) -> bool {
     table.str_at(&["kind"]) == "Table" && table.list_at(&["rows"]).is_empty()
 }
 
-/// A Table's text; of a server that makes none, name and age.
-fn shown(printer: &mut Printer, answer: &Value) -> String {
+/// A Table's rows; of a server that makes none, name and age.
+fn add(printer: &mut Printer, answer: &Value) {
     if answer.str_at(&["kind"]) == "Table" {
-        return printer.table(answer, "");
+        return printer.add(answer, "");
     }
     let items = match answer.get("items").and_then(Value::as_list) {
         Some(items) => items.to_vec(),
@@ -170,7 +173,7 @@ fn shown(printer: &mut Printer, answer: &Value) -> String {
     });
     let mut table = api::value!({"columnDefinitions": [{"name": "Name"}, {"name": "Age"}]});
     table.set_at(&["rows"], rows.collect::<Value>());
-    printer.table(&table, "")
+    printer.add(&table, "");
 }
 
 fn nothing_found(server: &Server, flags: &Flags, targets: &[Target]) {

@@ -56,7 +56,13 @@ async fn pods_of(context: &Context, flags: &Flags) -> Result<Vec<Value>> {
     }
     match flags.on("all-pods") {
         true => pods::all_of_word(server, mapper, word).await,
-        false => Ok(vec![pods::of_word(server, mapper, word).await?]),
+        false => match pods::of_word(server, mapper, word).await {
+            Err(Error::Server(refusal)) => Err(Error::Plain(format!(
+                "error from server ({}): {} in namespace {:?}",
+                refusal.reason, refusal.message, server.settings.namespace
+            ))),
+            found => Ok(vec![found?]),
+        },
     }
 }
 

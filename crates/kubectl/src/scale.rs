@@ -16,6 +16,9 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     if flags.given("dry-run") || flags.given("timeout") {
         return Err(Error::not_built("scale --dry-run and --timeout"));
     }
+    if !flags.given("replicas") {
+        return Err(Error::plain("required flag(s) \"replicas\" not set"));
+    }
     let replicas = flags.int("replicas", -1)?;
     if replicas < 0 {
         return Err(Error::plain(

@@ -122,7 +122,8 @@ impl Server {
     /// The answer's head; refusals are errors.
     async fn send(&self, ask: &Ask) -> Result<Response<Body>> {
         tracing::debug!(method = %ask.method, target = ask.target(), "request");
-        let answer = self.client.send(ask.request()?).await.map_err(|e| self.unreachable(&e))?;
+        let answer =
+            self.in_time(self.client.send(ask.request()?)).await?.map_err(|e| self.unreachable(&e))?;
         warn(answer.headers());
         if answer.status().is_success() {
             return Ok(answer);
@@ -134,7 +135,7 @@ impl Server {
 
     pub async fn bytes(&self, ask: &Ask) -> Result<Bytes> {
         let answer = self.send(ask).await?;
-        let body = answer.into_body().collect().await.map_err(|e| self.unreachable(&e))?;
+        let body = self.in_time(answer.into_body().collect()).await?.map_err(|e| self.unreachable(&e))?;
         Ok(body.to_bytes())
     }
 
@@ -148,7 +149,17 @@ impl Server {
 
     /// The answer in pieces as they come.
     pub async fn stream(&self, ask: &Ask) -> Result<Pieces> {
-        Ok(Pieces { body: self.send(ask).await?.into_body(), rest: BytesMut::new() })
+        let end = self.settings.timeout.map(|t| tokio::time::Instant::now() + t);
+        Ok(Pieces { body: self.send(ask).await?.into_body(), rest: BytesMut::new(), end })
+    }
+
+    async fn in_time<T>(&self, request: impl Future<Output = T>) -> Result<T> {
+        match self.settings.timeout {
+            None => Ok(request.await),
+            Some(time) => tokio::time::timeout(time, request).await.map_err(|_| {
+                Error::Bare("Unable to connect to the server: net/http: request canceled (Client.Timeout exceeded while awaiting headers)".into())
+            }),
+        }
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
@@ -204,11 +215,27 @@ fn warn(headers: &http::HeaderMap) {
 pub struct Pieces {
     body: Body,
     rest: BytesMut,
+    /// When the request's time is over, which ends the body.
+    end: Option<tokio::time::Instant>,
 }
 
 impl Pieces {
     /// The next piece, of whatever length. None at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let end = self.end;
+        let over = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            data = self.data() => data,
+            () = over => Ok(None),
+        }
+    }
+
+    async fn data(&mut self) -> Result<Option<Bytes>> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|e| Error::Plain(e.to_string()))?;
             if let Ok(data) = frame.into_data() {

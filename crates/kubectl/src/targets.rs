@@ -102,14 +102,35 @@ pub fn of_object(mapper: &Mapper, object: &mut Value, server: &Server) -> Result
     Ok(Target { resource, namespace, name })
 }
 
+/// The objects of files with their targets, and the errors of those that the server does not know.
+pub fn of_manifests(
+    mapper: &Mapper,
+    manifests: Vec<Manifest>,
+    server: &Server,
+) -> (Vec<(Target, Manifest)>, Vec<Error>) {
+    let (mut known, mut errors) = (Vec::new(), Vec::new());
+    for mut manifest in manifests {
+        let meta = |key: &str| manifest.object.str_at(&["metadata", key]).to_owned();
+        let (name, namespace) = (meta("name"), meta("namespace"));
+        match of_object(mapper, &mut manifest.object, server) {
+            Ok(target) => known.push((target, manifest)),
+            Err(Error::Plain(text)) if text.starts_with("no matches") => errors.push(Error::Plain(format!(
+                "resource mapping not found for name: {name:?} namespace: {namespace:?} from {:?}: {text}",
+                manifest.source
+            ))),
+            Err(error) => errors.push(error),
+        }
+    }
+    (known, errors)
+}
+
 /// The targets of words or of files.
 pub fn of_flags(mapper: &Mapper, flags: &Flags, server: &Server, words: &[String]) -> Result<Vec<Target>> {
     let all = flags.on("all-namespaces");
     let mut targets = of_words(mapper, words, &server.settings.namespace, all)?;
-    for Manifest { source, mut object } in manifests::read(flags)? {
-        let found = of_object(mapper, &mut object, server);
-        targets.push(found.map_err(|e| e.about(format!("resource mapping not found for {source:?}")))?);
-    }
+    let (known, errors) = of_manifests(mapper, manifests::read(flags)?, server);
+    Error::collect(errors)?;
+    targets.extend(known.into_iter().map(|(target, _)| target));
     Ok(targets)
 }
 

@@ -36,6 +36,9 @@ impl Until {
             let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
             return Ok(Self::Condition(name.to_lowercase(), status.to_lowercase()));
         }
+        if text.is_empty() {
+            return Err(Error::plain("unrecognized condition: []"));
+        }
         let Some(path) = text.strip_prefix("jsonpath=") else {
             return Err(Error::Plain(format!("unrecognized condition: {text:?}")));
         };

@@ -81,6 +81,12 @@ impl Printer {
 
     /// The text of a Table's rows, under headers if they are the first.
     pub fn table(&mut self, table: &Value, event: &str) -> String {
+        self.add(table, event);
+        self.flush()
+    }
+
+    /// The rows of a Table wait for more.
+    pub fn add(&mut self, table: &Value, event: &str) {
         let columns = table.list_at(&["columnDefinitions"]);
         if !columns.is_empty() {
             let column = |c: &Value| (c.int_at(&["priority"]).unwrap_or(0), c.str_at(&["name"]).to_owned());
@@ -88,7 +94,7 @@ impl Printer {
         }
         let rows = table.list_at(&["rows"]);
         if rows.is_empty() {
-            return String::new();
+            return;
         }
         if !std::mem::replace(&mut self.headed, true) && !self.look.no_headers {
             self.writer.row(self.headers());
@@ -96,6 +102,10 @@ impl Printer {
         for row in rows {
             self.writer.row(self.cells(row, event));
         }
+    }
+
+    /// The text of the rows that waited.
+    pub fn flush(&mut self) -> String {
         self.writer.flush()
     }
 
