@@ -146,13 +146,23 @@ impl Client {
         self.get(&format!("{}/{}", key.0.collection(), key.1)).await
     }
 
+    /// A read at rest: a store that has just come back may refuse for a moment, so a failure is tried again.
+    pub async fn settled(&self, target: &str) -> Result<Answer> {
+        let mut again = tokio::time::interval(Duration::from_millis(100));
+        let mut last = None;
+        for _ in 0..300 {
+            again.tick().await;
+            last = self.get(target).await;
+            if let Some(answer) = last.take_if(|a| a.code == 200) {
+                return Ok(answer);
+            }
+        }
+        Err(Error::Request { what: format!("GET {target} for 30 s"), answer: format!("{last:?}") })
+    }
+
     /// Every object of a kind, and the list's version. What is not as it was written stands with its name.
     pub async fn list(&self, kind: Kind) -> Result<(BTreeMap<String, Object>, u64)> {
-        let what = || format!("the list of {kind:?}");
-        let answer = self.get(&kind.collection()).await;
-        let answer = answer
-            .filter(|a| a.code == 200)
-            .ok_or_else(|| Error::Request { what: what(), answer: "none".into() })?;
+        let answer = self.settled(&kind.collection()).await?;
         let mut found = BTreeMap::new();
         for item in answer.body["items"].as_array().into_iter().flatten() {
             let name = item["metadata"]["name"].as_str().unwrap_or_default();

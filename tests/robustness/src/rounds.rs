@@ -77,8 +77,12 @@ pub async fn run(plan: &Plan, settings: Settings) -> Result<Score> {
 }
 
 fn summary(shared: &Shared, watchers: &[Watcher]) -> String {
-    let (resumed, expired) =
-        watchers.iter().fold((0, 0), |sum, w| (sum.0 + w.seen().resumed, sum.1 + w.seen().expired));
+    let (mut resumed, mut expired) = (0, 0);
+    for watcher in watchers {
+        let seen = watcher.seen();
+        resumed += seen.resumed;
+        expired += seen.expired;
+    }
     let writes = shared.acknowledged.load(Ordering::Relaxed);
     format!("{writes} writes acknowledged; watches opened {resumed} times, expired {expired} times")
 }
@@ -185,9 +189,12 @@ async fn check(client: &Client, shared: &Shared, watchers: &mut [Watcher]) -> Re
         let (list, version) = client.list(kind).await?;
         findings.extend(shared.ledger().settle(kind, &list, version));
     }
+    let mut fences = Vec::new();
+    for watcher in watchers.iter() {
+        fences.push(fence(client, shared, watcher.kind).await?);
+    }
     let versions = shared.take_versions();
-    for watcher in watchers {
-        let fence = fence(client, shared, watcher.kind).await?;
+    for (watcher, fence) in watchers.iter_mut().zip(fences) {
         if !watcher.reaches(fence, CATCH_UP).await {
             findings.push(format!(
                 "watch of {:?}: version {fence} has not come after {CATCH_UP:?}",
