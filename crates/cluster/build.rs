@@ -9,11 +9,28 @@ fn main() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let target = std::env::var("TARGET").unwrap_or_default();
     let flags = [
-        "--edition=2024", "--crate-type=bin", "-Copt-level=z", "-Cpanic=abort", "-Cstrip=symbols", "-Crelocation-model=static",
-        "-Cdebuginfo=0", "-Coverflow-checks=off", "-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Clink-arg=-static",
-        "-Clink-arg=-Wl,--build-id=none", "-Clink-arg=-no-pie",
+        "--edition=2024",
+        "--crate-type=bin",
+        "-Copt-level=z",
+        "-Cpanic=abort",
+        "-Cstrip=symbols",
+        "-Crelocation-model=static",
+        "-Cdebuginfo=0",
+        "-Coverflow-checks=off",
+        "-Clink-arg=-nostartfiles",
+        "-Clink-arg=-nostdlib",
+        "-Clink-arg=-static",
+        "-Clink-arg=-Wl,--build-id=none",
+        "-Clink-arg=-no-pie",
     ];
-    let status = Command::new(rustc).args(flags).arg("--target").arg(target).arg("-o").arg(&out).arg("src/pause/main.rs").status();
+    let status = Command::new(rustc)
+        .args(flags)
+        .arg("--target")
+        .arg(target)
+        .arg("-o")
+        .arg(&out)
+        .arg("src/pause/main.rs")
+        .status();
     match status {
         Ok(status) if status.success() => {}
         other => panic!("the pause program does not build: {other:?}"),

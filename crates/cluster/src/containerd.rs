@@ -33,7 +33,12 @@ pub fn start(record: &Record, runtime: &Runtime, node: &str, init: &Process) -> 
         runtime.containerd.display().to_string(),
         format!("--config={}", config.display()),
     ];
-    spawn(Path::new("/usr/bin/env"), &arguments, &layout.logs().join(format!("{node}-containerd.log")), Some(init))
+    spawn(
+        Path::new("/usr/bin/env"),
+        &arguments,
+        &layout.logs().join(format!("{node}-containerd.log")),
+        Some(init),
+    )
 }
 
 /// Waits until the socket takes connections: a socket file that appears says nothing of who listens.
@@ -42,21 +47,30 @@ pub async fn wait(layout: &Layout, node: &str, process: &Process) -> Result<(), 
     let connected = async {
         while tokio::net::UnixStream::connect(&socket).await.is_err() {
             if !process.is_alive() {
-                return Err(Error::Failed(format!("{node}'s containerd ended; see {}/{node}-containerd.log", layout.logs().display())));
+                return Err(Error::Failed(format!(
+                    "{node}'s containerd ended; see {}/{node}-containerd.log",
+                    layout.logs().display()
+                )));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     };
     let limit = tokio::time::timeout(Duration::from_secs(30), connected).await;
-    limit.map_err(|_| Error::Failed(format!("{node}'s containerd did not open {} in 30 s", socket.display())))?
+    limit.map_err(|_| {
+        Error::Failed(format!("{node}'s containerd did not open {} in 30 s", socket.display()))
+    })?
 }
 
 /// All pulls ask the mirror first, whatever registry a reference names.
 fn mirror(record: &Record, home: &Path) -> Result<(), Error> {
     let file = home.join("certs.d/_default/hosts.toml");
     match &record.registry_mirror {
-        Some(url) => write_whole(&file, format!("[host.{url:?}]\n  capabilities = [\"pull\", \"resolve\"]\n").as_bytes(), 0o644),
+        Some(url) => write_whole(
+            &file,
+            format!("[host.{url:?}]\n  capabilities = [\"pull\", \"resolve\"]\n").as_bytes(),
+            0o644,
+        ),
         None => Ok(()),
     }
 }
@@ -96,7 +110,10 @@ struct Values {
 
 impl Values {
     fn head(&self, version: u32) -> String {
-        format!("version = {version}\nroot = {:?}\nstate = {:?}\n[grpc]\n  address = {:?}\n", self.root, self.state, self.socket)
+        format!(
+            "version = {version}\nroot = {:?}\nstate = {:?}\n[grpc]\n  address = {:?}\n",
+            self.root, self.state, self.socket
+        )
     }
 
     /// containerd 2.x. `test-handler` is a second runtime handler, which RuntimeClasses of test suites name.
@@ -115,7 +132,13 @@ impl Values {
              [plugins.\"io.containerd.cri.v1.runtime\".cni]\n  bin_dirs = [{:?}]\n  conf_dir = {:?}\n  \
              use_internal_loopback = true\n\
              [plugins.\"io.containerd.cri.v1.runtime\".containerd]\n  default_runtime_name = \"runc\"\n{}{}",
-            self.head(3), self.certs, self.restrict_oom, self.cni_bin, self.cni_conf, runtime("runc"), runtime("test-handler"),
+            self.head(3),
+            self.certs,
+            self.restrict_oom,
+            self.cni_bin,
+            self.cni_conf,
+            runtime("runc"),
+            runtime("test-handler"),
         )
     }
 
@@ -134,7 +157,13 @@ impl Values {
              [plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = {:?}\n\
              [plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = {:?}\n  conf_dir = {:?}\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n  default_runtime_name = \"runc\"\n{}{}",
-            self.head(2), self.restrict_oom, self.certs, self.cni_bin, self.cni_conf, runtime("runc"), runtime("test-handler"),
+            self.head(2),
+            self.restrict_oom,
+            self.certs,
+            self.cni_bin,
+            self.cni_conf,
+            runtime("runc"),
+            runtime("test-handler"),
         )
     }
 }

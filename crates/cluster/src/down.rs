@@ -31,7 +31,10 @@ pub async fn remove(record: Record) -> Result<(), Error> {
     for node in record.nodes.values() {
         for process in [&node.init, &node.agent, &node.containerd].into_iter().flatten() {
             if !process.wait(Duration::from_secs(20)).await {
-                return Err(Error::Failed(format!("process {} does not end; call `keelson down` again", process.pid)));
+                return Err(Error::Failed(format!(
+                    "process {} does not end; call `keelson down` again",
+                    process.pid
+                )));
             }
         }
     }
@@ -53,7 +56,9 @@ pub async fn remove(record: Record) -> Result<(), Error> {
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).during(format!("removing {}", folder.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).during(format!("removing {}", folder.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -13,7 +13,8 @@ use crate::{During, Error, preflight};
 
 /// Imports archives (OCI or docker) into every node, the nodes side by side.
 pub async fn load(name: &str, archives: &[PathBuf]) -> Result<(), Error> {
-    let record = Record::load(name)?.ok_or_else(|| Error::Failed(format!("no cluster {name} is up; `keelson up` first")))?;
+    let record = Record::load(name)?
+        .ok_or_else(|| Error::Failed(format!("no cluster {name} is up; `keelson up` first")))?;
     let runtime = preflight::runtime(Some(&record.containerd))?;
     if let Some(missing) = archives.iter().find(|a| !a.is_file()) {
         return Err(Error::Failed(format!("{}: there is no such file", missing.display())));
@@ -33,7 +34,12 @@ pub async fn load(name: &str, archives: &[PathBuf]) -> Result<(), Error> {
 
 fn ctr(layout: &Layout, runtime: &Runtime, node: &str) -> Command {
     let mut command = Command::new(&runtime.ctr);
-    command.arg("--address").arg(layout.containerd_socket(node)).args(["--namespace", "k8s.io", "images", "import"]);
+    command.arg("--address").arg(layout.containerd_socket(node)).args([
+        "--namespace",
+        "k8s.io",
+        "images",
+        "import",
+    ]);
     // 2.x would unpack through its transfer service, which knows no `--local` on 1.6.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -45,7 +51,13 @@ async fn import_file(layout: &Layout, runtime: &Runtime, node: &str, archive: &P
 }
 
 /// Imports an archive that is in memory.
-pub async fn import(layout: &Layout, runtime: &Runtime, node: &str, what: &str, archive: &[u8]) -> Result<(), Error> {
+pub async fn import(
+    layout: &Layout,
+    runtime: &Runtime,
+    node: &str,
+    what: &str,
+    archive: &[u8],
+) -> Result<(), Error> {
     let mut command = ctr(layout, runtime, node);
     let mut child = command.arg("-").stdin(Stdio::piped()).spawn().during("running ctr")?;
     if let Some(mut input) = child.stdin.take() {
@@ -59,5 +71,8 @@ fn check(node: &str, what: &str, out: std::process::Output) -> Result<(), Error>
     if out.status.success() {
         return Ok(());
     }
-    Err(Error::Failed(format!("importing {what} into {node}: {}", String::from_utf8_lossy(&out.stderr).trim())))
+    Err(Error::Failed(format!(
+        "importing {what} into {node}: {}",
+        String::from_utf8_lossy(&out.stderr).trim()
+    )))
 }

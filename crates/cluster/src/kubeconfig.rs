@@ -36,8 +36,10 @@ pub fn write(layout: &Layout, certificate: &str, path: &Path) -> Result<(), Erro
 
 /// The first file of KUBECONFIG, else `~/.kube/config`.
 pub fn users_file() -> PathBuf {
-    let named = std::env::var_os("KUBECONFIG").and_then(|list| std::env::split_paths(&list).find(|p| !p.as_os_str().is_empty()));
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".kube/config");
+    let named = std::env::var_os("KUBECONFIG")
+        .and_then(|list| std::env::split_paths(&list).find(|p| !p.as_os_str().is_empty()));
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".kube/config");
     named.unwrap_or_else(home)
 }
 
@@ -69,10 +71,12 @@ pub fn remove_from(path: &Path, context: &str, previous: Option<&str>) -> Result
         remove_entry(&mut config, list, context);
     }
     if config["current-context"] == context {
-        let known = |name: &str| config["contexts"].as_array().is_some_and(|c| c.iter().any(|e| e["name"] == name));
+        let known =
+            |name: &str| config["contexts"].as_array().is_some_and(|c| c.iter().any(|e| e["name"] == name));
         config["current-context"] = json!(previous.filter(|p| known(p)).unwrap_or_default());
     }
-    let empty = ["clusters", "users", "contexts"].iter().all(|l| config[*l].as_array().is_none_or(Vec::is_empty));
+    let empty =
+        ["clusters", "users", "contexts"].iter().all(|l| config[*l].as_array().is_none_or(Vec::is_empty));
     if empty {
         fs::remove_file(path).during(format!("removing {}", path.display()))?;
         // The folder goes too if this was all it held.
@@ -92,7 +96,9 @@ fn load(path: &Path) -> Result<Value, Error> {
     let text = match fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => text,
         Ok(_) => return Ok(json!({"apiVersion": "v1", "kind": "Config"})),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(json!({"apiVersion": "v1", "kind": "Config"})),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(json!({"apiVersion": "v1", "kind": "Config"}));
+        }
         Err(e) => return Err(e).during(format!("reading {}", path.display())),
     };
     let value: Value =
@@ -105,7 +111,8 @@ fn load(path: &Path) -> Result<Value, Error> {
 
 /// JSON is YAML, and every client reads it; but people read these files, so YAML it is.
 fn save(path: &Path, config: &Value) -> Result<(), Error> {
-    let text = serde_saphyr::to_string(config).map_err(|e| Error::Record { path: path.into(), why: e.to_string() })?;
+    let text = serde_saphyr::to_string(config)
+        .map_err(|e| Error::Record { path: path.into(), why: e.to_string() })?;
     write_whole(path, text.as_bytes(), 0o600)
 }
 
@@ -130,7 +137,11 @@ mod tests {
         let previous = merge_into(&file, &ours()).unwrap();
         assert_eq!(previous.as_deref(), Some("prod"));
         assert_eq!(load(&file).unwrap()["current-context"], "keelson");
-        assert_eq!(merge_into(&file, &ours()).unwrap(), None, "a second up keeps the context before the first");
+        assert_eq!(
+            merge_into(&file, &ours()).unwrap(),
+            None,
+            "a second up keeps the context before the first"
+        );
         remove_from(&file, "keelson", Some("prod")).unwrap();
         assert_eq!(load(&file).unwrap(), before);
     }

@@ -29,7 +29,9 @@ pub fn raise_limits(before: &mut BTreeMap<String, String>) {
     for (name, wanted) in RAISED {
         let Ok(text) = fs::read_to_string(sysctl(name)) else { continue };
         let now = text.trim().to_owned();
-        if now.parse::<u64>().is_ok_and(|n| n < *wanted) && fs::write(sysctl(name), wanted.to_string()).is_ok() {
+        if now.parse::<u64>().is_ok_and(|n| n < *wanted)
+            && fs::write(sysctl(name), wanted.to_string()).is_ok()
+        {
             before.entry((*name).to_owned()).or_insert(now);
         }
     }
@@ -60,7 +62,8 @@ pub fn make_cgroup(path: &str) -> Result<(), Error> {
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 let own = fs::read_to_string(folder.join(file)).unwrap_or_default();
                 if own.trim().is_empty() && folder.join(file).exists() {
-                    let above = folder.parent().map(|p| p.join(file)).and_then(|p| fs::read_to_string(p).ok());
+                    let above =
+                        folder.parent().map(|p| p.join(file)).and_then(|p| fs::read_to_string(p).ok());
                     let _ = fs::write(folder.join(file), above.unwrap_or_default());
                 }
             }

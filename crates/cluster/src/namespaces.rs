@@ -25,7 +25,11 @@ const ALL: CloneFlags = CloneFlags::CLONE_NEWNS
 
 /// Makes the namespaces of a node; `pause` is the program that holds them.
 pub fn make(node: &str, pause: &Path, log: &Path) -> Result<Process, Error> {
-    let errors = fs::File::options().create(true).append(true).open(log).during(format!("opening {}", log.display()))?;
+    let errors = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .during(format!("opening {}", log.display()))?;
     let out = Command::new(own_program()?)
         .args(["node-unshare", node])
         .arg(pause)
@@ -35,7 +39,10 @@ pub fn make(node: &str, pause: &Path, log: &Path) -> Result<Process, Error> {
         .output()
         .during(format!("making {node}'s namespaces"))?;
     let printed = String::from_utf8_lossy(&out.stdout);
-    let pid = printed.trim().parse().map_err(|_| Error::Failed(format!("{node}'s namespaces; see {}", log.display())))?;
+    let pid = printed
+        .trim()
+        .parse()
+        .map_err(|_| Error::Failed(format!("{node}'s namespaces; see {}", log.display())))?;
     Process::of(pid).ok_or_else(|| Error::Failed(format!("{node} ended at once; see {}", log.display())))
 }
 
@@ -61,8 +68,14 @@ pub fn unshare_command(node: &str, pause: &str) -> Result<(), Error> {
 pub fn init_command(node: &str, pause: &str) -> Result<(), Error> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).during("making mounts private")?;
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, none)
-        .during("mounting /proc")?;
+    mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        none,
+    )
+    .during("mounting /proc")?;
     // Volumes with mount propagation need it, as the kubelet's documentation asks of a host.
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).during("making mounts shared")?;
     nix::unistd::sethostname(node).during("setting the host name")?;

@@ -41,18 +41,33 @@ pub async fn ensure_bridge(layout: &Layout) -> Result<(), Error> {
     if link(&handle, &name).await?.is_some() {
         return Ok(());
     }
-    handle.link().add(LinkBridge::new(&name).build()).execute().await.map_err(during(format!("making {name}")))?;
+    handle
+        .link()
+        .add(LinkBridge::new(&name).build())
+        .execute()
+        .await
+        .map_err(during(format!("making {name}")))?;
     let index = known(&handle, &name).await?;
     address(&handle, index, layout.host_ip(), layout.node_prefix()).await?;
     up(&handle, index).await
 }
 
 async fn address(handle: &Handle, index: u32, ip: Ipv4Addr, prefix: u8) -> Result<(), Error> {
-    handle.address().add(index, IpAddr::V4(ip), prefix).execute().await.map_err(during(format!("giving {ip} to a link")))
+    handle
+        .address()
+        .add(index, IpAddr::V4(ip), prefix)
+        .execute()
+        .await
+        .map_err(during(format!("giving {ip} to a link")))
 }
 
 async fn up(handle: &Handle, index: u32) -> Result<(), Error> {
-    handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(during("raising a link"))
+    handle
+        .link()
+        .set(LinkUnspec::new_with_index(index).up().build())
+        .execute()
+        .await
+        .map_err(during("raising a link"))
 }
 
 /// The pair of links of a node, its `eth0` with address and default route.
@@ -62,12 +77,18 @@ pub async fn ensure_node(layout: &Layout, number: u8, init: &Process) -> Result<
         return Ok(());
     }
     let peer = format!("{name}p");
-    handle.link().add(LinkVeth::new(&name, &peer).build()).execute().await.map_err(during(format!("making {name}")))?;
+    handle
+        .link()
+        .add(LinkVeth::new(&name, &peer).build())
+        .execute()
+        .await
+        .map_err(during(format!("making {name}")))?;
     let bridge = known(&handle, &layout.bridge()).await?;
     let outer = known(&handle, &name).await?;
     let change = LinkUnspec::new_with_index(outer).controller(bridge).up().build();
     handle.link().set(change).execute().await.map_err(during(format!("joining {name} to the bridge")))?;
-    let namespace = std::fs::File::open(format!("/proc/{}/ns/net", init.pid)).during("opening a node's network")?;
+    let namespace =
+        std::fs::File::open(format!("/proc/{}/ns/net", init.pid)).during("opening a node's network")?;
     let inner = known(&handle, &peer).await?;
     let change = LinkUnspec::new_with_index(inner).setns_by_fd(namespace.as_raw_fd()).build();
     handle.link().set(change).execute().await.map_err(during(format!("moving {peer} into its node")))?;
@@ -94,9 +115,12 @@ where
 {
     let join = tokio::task::spawn_blocking(move || {
         let thread = std::thread::spawn(move || {
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).during("entering a node's network")?;
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().during("starting a runtime")?;
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                .during("entering a node's network")?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .during("starting a runtime")?;
             runtime.block_on(async { work(connect()?).await })
         });
         thread.join().unwrap_or_else(|_| Err(Error::Failed("a thread in a node's network panicked".into())))

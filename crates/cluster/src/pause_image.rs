@@ -21,7 +21,8 @@ pub fn write_program(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     crate::record::write_whole(path, PROGRAM, 0o755)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).during(format!("making {} executable", path.display()))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .during(format!("making {} executable", path.display()))
 }
 
 /// An OCI archive with the image under [`REFERENCE`].
@@ -108,8 +109,13 @@ mod tests {
         let list = std::process::Command::new("tar").arg("-tf").arg(&file).output().unwrap();
         let names = String::from_utf8(list.stdout).unwrap();
         assert_eq!(names.lines().count(), 5, "{names}");
-        let status =
-            std::process::Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(dir.path()).status().unwrap();
+        let status = std::process::Command::new("tar")
+            .arg("-xf")
+            .arg(&file)
+            .arg("-C")
+            .arg(dir.path())
+            .status()
+            .unwrap();
         assert!(status.success());
         for blob in fs::read_dir(dir.path().join("blobs/sha256")).unwrap().flatten() {
             assert_eq!(hex(&fs::read(blob.path()).unwrap()), blob.file_name().to_str().unwrap());

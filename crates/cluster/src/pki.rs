@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use crate::layout::Layout;
@@ -61,14 +61,25 @@ pub fn key_file(dir: &Path, name: &str) -> PathBuf {
 }
 
 fn server_subject(layout: &Layout) -> Result<Subject<'static>, Error> {
-    let mut names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-        .into_iter()
-        .map(dns)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .into_iter()
+    .map(dns)
+    .collect::<Result<Vec<_>, _>>()?;
     for ip in [Ipv4Addr::LOCALHOST, layout.host_ip(), layout.service_ip()] {
         names.push(SanType::IpAddress(IpAddr::V4(ip)));
     }
-    Ok(Subject { common_name: "kube-apiserver", group: None, names, usages: vec![ExtendedKeyUsagePurpose::ServerAuth] })
+    Ok(Subject {
+        common_name: "kube-apiserver",
+        group: None,
+        names,
+        usages: vec![ExtendedKeyUsagePurpose::ServerAuth],
+    })
 }
 
 fn dns(name: &str) -> Result<SanType, Error> {

@@ -69,7 +69,9 @@ fn major(text: &str) -> Option<u32> {
 pub fn machine(layout: &Layout) -> Result<(), Error> {
     let mut missing = Vec::new();
     if !nix::unistd::geteuid().is_root() {
-        return Err(Error::Preflight("nodes are made of namespaces and mounts, which needs root; run it with sudo".into()));
+        return Err(Error::Preflight(
+            "nodes are made of namespaces and mounts, which needs root; run it with sudo".into(),
+        ));
     }
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !filesystems.lines().any(|l| l.trim_end().ends_with("overlay")) && !module("overlay") {
@@ -80,10 +82,15 @@ pub fn machine(layout: &Layout) -> Result<(), Error> {
         && e.kind() == std::io::ErrorKind::AddrInUse
         && wildcard_listener(6443)
     {
-        missing.push("port 6443 is taken on every address of this machine; stop the program that listens there".into());
+        missing.push(
+            "port 6443 is taken on every address of this machine; stop the program that listens there".into(),
+        );
     }
     if Path::new("/sys/class/net").join(layout.bridge()).exists() {
-        missing.push(format!("a link {} is there already; `ip link del {0}` if nobody needs it", layout.bridge()));
+        missing.push(format!(
+            "a link {} is there already; `ip link del {0}` if nobody needs it",
+            layout.bridge()
+        ));
     }
     match missing.as_slice() {
         [] => Ok(()),
@@ -118,7 +125,8 @@ fn cgroups() -> Vec<String> {
             Some((*f.get(2)?, *f.get(3)?))
         })
         .collect();
-    let v1: Vec<&str> = kinds.iter().filter(|(k, _)| *k == "cgroup").flat_map(|(_, o)| o.split(',')).collect();
+    let v1: Vec<&str> =
+        kinds.iter().filter(|(k, _)| *k == "cgroup").flat_map(|(_, o)| o.split(',')).collect();
     if v1.is_empty() && kinds.iter().any(|(k, _)| *k == "cgroup2") {
         return Vec::new();
     }
@@ -136,7 +144,10 @@ mod tests {
     #[test]
     fn versions_of_both_lines_are_read() {
         assert_eq!(major("containerd github.com/containerd/containerd/v2 2.4.2 "), Some(2));
-        assert_eq!(major("containerd github.com/containerd/containerd v1.6.20~ds1 1.6.20~ds1-1+deb12u1"), Some(1));
+        assert_eq!(
+            major("containerd github.com/containerd/containerd v1.6.20~ds1 1.6.20~ds1-1+deb12u1"),
+            Some(1)
+        );
         assert_eq!(major("containerd"), None);
     }
 

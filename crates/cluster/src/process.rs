@@ -91,7 +91,10 @@ pub struct Usage {
 /// What this process and its children (containerd's shims apart) use.
 pub fn usage(pid: i32) -> Usage {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    let pss = rollup
+        .lines()
+        .find_map(|l| l.strip_prefix("Pss:"))
+        .and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let ticks: u64 = text
         .rsplit_once(')')
@@ -102,7 +105,12 @@ pub fn usage(pid: i32) -> Usage {
 
 /// Starts a program in a session of its own with its output in `log`, past the end of this command.
 /// `node` enters that process's namespaces first.
-pub fn spawn(program: &Path, arguments: &[String], log: &Path, node: Option<&Process>) -> Result<Process, Error> {
+pub fn spawn(
+    program: &Path,
+    arguments: &[String],
+    log: &Path,
+    node: Option<&Process>,
+) -> Result<Process, Error> {
     let name = program.display().to_string();
     let mut command = match node {
         None => Command::new(program),
@@ -113,7 +121,8 @@ pub fn spawn(program: &Path, arguments: &[String], log: &Path, node: Option<&Pro
             command
         }
     };
-    let output = File::options().create(true).append(true).open(log).during(format!("opening {}", log.display()))?;
+    let output =
+        File::options().create(true).append(true).open(log).during(format!("opening {}", log.display()))?;
     let errors = output.try_clone().during("opening a log twice")?;
     command.args(arguments).stdin(Stdio::null()).current_dir("/");
     let pid = if node.is_some() {
@@ -121,7 +130,10 @@ pub fn spawn(program: &Path, arguments: &[String], log: &Path, node: Option<&Pro
         command.env("KEELSON_LOG", log).stderr(errors).stdout(Stdio::piped());
         let out = command.output().during(format!("starting {name}"))?;
         let printed = String::from_utf8_lossy(&out.stdout);
-        printed.trim().parse().map_err(|_| Error::Failed(format!("{name} did not start; see {}", log.display())))?
+        printed
+            .trim()
+            .parse()
+            .map_err(|_| Error::Failed(format!("{name} did not start; see {}", log.display())))?
     } else {
         command.stdout(output).stderr(errors);
         detach(&mut command);

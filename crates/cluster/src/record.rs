@@ -112,7 +112,10 @@ fn read(path: &Path) -> Result<Option<Record>, Error> {
     let record: Record =
         serde_json::from_slice(&text).map_err(|e| Error::Record { path: path.into(), why: e.to_string() })?;
     if record.format > FORMAT {
-        let why = format!("format {} is newer than this program's {FORMAT}; use the keelson that wrote it", record.format);
+        let why = format!(
+            "format {} is newer than this program's {FORMAT}; use the keelson that wrote it",
+            record.format
+        );
         return Err(Error::Record { path: path.into(), why });
     }
     Ok(Some(record))
@@ -128,7 +131,8 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> 
     part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&part)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&part)?;
         file.write_all(content)?;
         file.sync_data()?;
         fs::rename(&part, path)

@@ -18,7 +18,12 @@ pub fn rows(record: &Record) -> Vec<Row> {
     let row = |name: String, process: &Option<Process>| {
         let process = process.as_ref()?;
         let alive = process.is_alive();
-        Some(Row { name, pid: process.pid, alive, usage: if alive { usage(process.pid) } else { Usage::default() } })
+        Some(Row {
+            name,
+            pid: process.pid,
+            alive,
+            usage: if alive { usage(process.pid) } else { Usage::default() },
+        })
     };
     let mut rows: Vec<Row> = row("control-plane".into(), &record.control_plane).into_iter().collect();
     for (name, node) in &record.nodes {
@@ -41,5 +46,6 @@ pub fn table(record: &Record) -> String {
 
 /// The cluster of that name, or why there is none.
 pub fn find(name: &str) -> Result<Record, Error> {
-    Record::load(name)?.ok_or_else(|| Error::Failed(format!("no cluster {name} is up; `keelson up` starts one")))
+    Record::load(name)?
+        .ok_or_else(|| Error::Failed(format!("no cluster {name} is up; `keelson up` starts one")))
 }

@@ -47,7 +47,8 @@ pub async fn up(options: Options, progress: &mut dyn Progress) -> Result<Record,
     let (mut record, fresh) = plan(&options)?;
     let layout = record.layout();
     let runtime = preflight::runtime(Some(&record.containerd))?;
-    let result = bring_up(&mut record, &layout, &runtime, &options, |what| progress.step(begin.elapsed(), what)).await;
+    let result =
+        bring_up(&mut record, &layout, &runtime, &options, |what| progress.step(begin.elapsed(), what)).await;
     if result.is_err() && fresh {
         // A first start that failed leaves nothing but its logs' last words, which the error quotes.
         let kept = keep_logs(&layout);
@@ -74,7 +75,9 @@ fn keep_logs(layout: &Layout) -> Option<PathBuf> {
 /// The record of the cluster that these options ask for, and whether it is a new one.
 fn plan(options: &Options) -> Result<(Record, bool), Error> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Error::Preflight("nodes are made of namespaces and mounts, which needs root; run it with sudo".into()));
+        return Err(Error::Preflight(
+            "nodes are made of namespaces and mounts, which needs root; run it with sudo".into(),
+        ));
     }
     if let Some(mut record) = Record::load(&options.name)? {
         agrees(&record, options)?;
@@ -84,22 +87,30 @@ fn plan(options: &Options) -> Result<(Record, bool), Error> {
         return Ok((record, false));
     }
     let runtime = preflight::runtime(options.containerd.as_deref())?;
-    let index = Record::free_index(&Record::all()?)
-        .ok_or_else(|| Error::Preflight("there are 100 clusters on this machine; take one down first".into()))?;
+    let index = Record::free_index(&Record::all()?).ok_or_else(|| {
+        Error::Preflight("there are 100 clusters on this machine; take one down first".into())
+    })?;
     preflight::machine(&Layout::new(&options.name, index))?;
     let mut record = Record::new(&options.name, index, runtime.containerd);
     record.etcd_servers = options.etcd_servers.clone();
     record.registry_mirror = options.registry_mirror.clone();
-    record.nodes = (1..=options.nodes).map(|n| (node_name(n), Node { number: n, ..Node::default() })).collect();
+    record.nodes =
+        (1..=options.nodes).map(|n| (node_name(n), Node { number: n, ..Node::default() })).collect();
     Ok((record, true))
 }
 
 /// A running cluster is not turned into another one by a second `up`.
 fn agrees(record: &Record, options: &Options) -> Result<(), Error> {
     let name = &record.name;
-    let refuse = |what: &str| Err(Error::Preflight(format!("cluster {name} is up {what}; `keelson down --name {name}` first")));
+    let refuse = |what: &str| {
+        Err(Error::Preflight(format!("cluster {name} is up {what}; `keelson down --name {name}` first")))
+    };
     if usize::from(options.nodes) < record.nodes.len() && options.nodes != 1 {
-        return refuse(&format!("with {} nodes, and --nodes {} would remove some", record.nodes.len(), options.nodes));
+        return refuse(&format!(
+            "with {} nodes, and --nodes {} would remove some",
+            record.nodes.len(),
+            options.nodes
+        ));
     }
     if !options.etcd_servers.is_empty() && options.etcd_servers != record.etcd_servers {
         return refuse("with another --etcd-servers");
@@ -133,7 +144,10 @@ async fn bring_up(
     let agents: Vec<Process> = record.nodes.values().filter_map(|n| n.agent.clone()).collect();
     let names: Vec<String> = record.nodes.keys().cloned().collect();
     notifications.wait(&names, &agents, &layout.logs()).await?;
-    step(&format!("{} Ready, cluster DNS answers", if names.len() == 1 { "the node is".into() } else { format!("{} nodes are", names.len()) }));
+    step(&format!(
+        "{} Ready, cluster DNS answers",
+        if names.len() == 1 { "the node is".into() } else { format!("{} nodes are", names.len()) }
+    ));
     if !options.no_kubeconfig {
         let file = kubeconfig::users_file();
         let before = kubeconfig::merge_into(&file, &kubeconfig::build(layout, "admin")?)?;
@@ -168,7 +182,11 @@ fn prepare(record: &mut Record, layout: &Layout) -> Result<(), Error> {
     record.save()
 }
 
-fn start_control_plane(record: &mut Record, layout: &Layout, notifications: &Notifications) -> Result<(), Error> {
+fn start_control_plane(
+    record: &mut Record,
+    layout: &Layout,
+    notifications: &Notifications,
+) -> Result<(), Error> {
     if record.control_plane.as_ref().is_some_and(Process::is_alive) {
         notifications.already("control-plane");
         return Ok(());
@@ -180,7 +198,12 @@ fn start_control_plane(record: &mut Record, layout: &Layout, notifications: &Not
 }
 
 /// The node's namespaces, link and containerd.
-async fn start_node(record: &mut Record, layout: &Layout, runtime: &Runtime, name: &str) -> Result<(), Error> {
+async fn start_node(
+    record: &mut Record,
+    layout: &Layout,
+    runtime: &Runtime,
+    name: &str,
+) -> Result<(), Error> {
     let Some(mut node) = record.nodes.get(name).cloned() else { return Ok(()) };
     let init = match node.init.clone().filter(Process::is_alive) {
         Some(init) => init,
@@ -204,18 +227,20 @@ async fn start_node(record: &mut Record, layout: &Layout, runtime: &Runtime, nam
 
 async fn import_pause(record: &Record, layout: &Layout, runtime: &Runtime) -> Result<(), Error> {
     let archive = pause_image::archive();
-    let jobs = record.nodes.iter().filter_map(|(name, node)| Some((name, node.containerd.as_ref()?))).map(|(name, process)| {
-        let archive = &archive;
-        async move {
-            containerd::wait(layout, name, process).await?;
-            let stamp = layout.node(name).join("pause-imported");
-            if !stamp.exists() {
-                image::import(layout, runtime, name, pause_image::REFERENCE, archive).await?;
-                crate::record::write_whole(&stamp, b"", 0o644)?;
+    let jobs = record.nodes.iter().filter_map(|(name, node)| Some((name, node.containerd.as_ref()?))).map(
+        |(name, process)| {
+            let archive = &archive;
+            async move {
+                containerd::wait(layout, name, process).await?;
+                let stamp = layout.node(name).join("pause-imported");
+                if !stamp.exists() {
+                    image::import(layout, runtime, name, pause_image::REFERENCE, archive).await?;
+                    crate::record::write_whole(&stamp, b"", 0o644)?;
+                }
+                Ok::<(), Error>(())
             }
-            Ok::<(), Error>(())
-        }
-    });
+        },
+    );
     futures::future::try_join_all(jobs).await.map(drop)
 }
 

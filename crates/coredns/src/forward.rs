@@ -42,7 +42,8 @@ impl Forwarder {
 }
 
 fn servers(text: &str, not: &[IpAddr]) -> Vec<SocketAddr> {
-    let addresses = text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    let addresses =
+        text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
     // A loopback address is the host's, which a node's network does not reach.
     addresses.filter(|a| !a.is_loopback() && !not.contains(a)).map(|a| SocketAddr::new(a, 53)).collect()
 }
@@ -85,7 +86,8 @@ mod tests {
 
     #[test]
     fn our_own_and_loopback_servers_are_not_asked() {
-        let text = "search a\nnameserver 127.0.0.53\nnameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver bad\n";
+        let text =
+            "search a\nnameserver 127.0.0.53\nnameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver bad\n";
         let found = servers(text, &["10.96.0.10".parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))]);
         assert_eq!(found, [SocketAddr::from(([192, 0, 2, 1], 53))]);
     }

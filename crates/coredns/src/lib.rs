@@ -50,11 +50,17 @@ pub struct Ready {
 }
 
 /// Starts informers and sockets; returns when the first records are there and queries are answered.
-pub async fn start(options: Options, client: kube::Client, shutdown: CancellationToken) -> Result<Ready, Error> {
+pub async fn start(
+    options: Options,
+    client: kube::Client,
+    shutdown: CancellationToken,
+) -> Result<Ready, Error> {
     let api = Api::new(client, "keelson-coredns");
     let cache = Arc::new(cache::Cache::default());
     let services: Informer<Service> = Informer::new(api.clone(), SERVICES, InformerOptions::default())
-        .with_index(views::BY_ADDRESS, |s: &Service| s.spec.cluster_ips.iter().map(ToString::to_string).collect());
+        .with_index(views::BY_ADDRESS, |s: &Service| {
+            s.spec.cluster_ips.iter().map(ToString::to_string).collect()
+        });
     let slices: Informer<Slice> = Informer::new(api.clone(), ENDPOINT_SLICES, InformerOptions::default())
         .with_index(views::BY_SERVICE, |s: &Slice| s.service_key().into_iter().collect())
         .with_index(views::BY_ADDRESS, Slice::addresses);
@@ -62,9 +68,11 @@ pub async fn start(options: Options, client: kube::Client, shutdown: Cancellatio
     forget_on_change(&services, &cache);
     forget_on_change(&slices, &cache);
     forget_on_change(&namespaces, &cache);
-    let stores = Stores { services: services.store(), slices: slices.store(), namespaces: namespaces.store() };
+    let stores =
+        Stores { services: services.store(), slices: slices.store(), namespaces: namespaces.store() };
     let forwarder = forward::Forwarder::from_file(options.resolv_conf.as_deref(), &options.not_upstream);
-    let resolver = Arc::new(server::Resolver::new(zone::Zone::new(&options.domain), stores, forwarder, cache));
+    let resolver =
+        Arc::new(server::Resolver::new(zone::Zone::new(&options.domain), stores, forwarder, cache));
     let mut tasks = tokio::task::JoinSet::new();
     for address in &options.listen {
         let (udp, tcp) = server::bind(*address)?;

@@ -85,7 +85,8 @@ impl Resolver {
             other => (other, Vec::new()),
         };
         let answer = wire::answer(&question, self.zone.domain(), &meaning, more);
-        let bytes = if whole { wire::encode(&answer) } else { wire::encode_datagram(&question.message, &answer) };
+        let bytes =
+            if whole { wire::encode(&answer) } else { wire::encode_datagram(&question.message, &answer) };
         let Some(bytes) = bytes else { return failure(&question, ResponseCode::ServFail) };
         let bytes: Answer = bytes.into();
         if !whole {
@@ -105,7 +106,13 @@ impl Resolver {
     }
 
     /// Asks the forwarder; the answer's bytes.
-    pub async fn forward(&self, query: &[u8], question: &Question, meaning: &Meaning, whole: bool) -> Option<Vec<u8>> {
+    pub async fn forward(
+        &self,
+        query: &[u8],
+        question: &Question,
+        meaning: &Meaning,
+        whole: bool,
+    ) -> Option<Vec<u8>> {
         let refused = || wire::encode(&wire::reply(&question.message, ResponseCode::Refused));
         let Ok(_permit) = self.forwarding.try_acquire() else { return refused() };
         if let Meaning::External(record) = meaning {
@@ -135,7 +142,8 @@ impl Resolver {
 }
 
 fn failure(question: &Question, code: ResponseCode) -> Outcome {
-    wire::encode(&wire::reply(&question.message, code)).map_or(Outcome::Nothing, |bytes| Outcome::Answer(bytes.into()))
+    wire::encode(&wire::reply(&question.message, code))
+        .map_or(Outcome::Nothing, |bytes| Outcome::Answer(bytes.into()))
 }
 
 /// The answer for this query: the kept bytes under its id.
@@ -163,7 +171,11 @@ pub fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Error> {
     open().map_err(|source| Error::Listen { address, source })
 }
 
-pub async fn serve_udp(socket: UdpSocket, resolver: Arc<Resolver>, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve_udp(
+    socket: UdpSocket,
+    resolver: Arc<Resolver>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let socket = Arc::new(socket);
     let mut batch = batch::Batch::new();
     loop {
@@ -192,7 +204,11 @@ pub async fn serve_udp(socket: UdpSocket, resolver: Arc<Resolver>, shutdown: Can
     }
 }
 
-pub async fn serve_tcp(listener: TcpListener, resolver: Arc<Resolver>, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve_tcp(
+    listener: TcpListener,
+    resolver: Arc<Resolver>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -221,7 +237,9 @@ async fn connection(mut stream: TcpStream, resolver: &Resolver) -> Option<()> {
         let mut out = Vec::new();
         match resolver.resolve(&query, true) {
             Outcome::Answer(answer) => with_id(&query, &answer, &mut out),
-            Outcome::Elsewhere(question, meaning) => out = resolver.forward(&query, &question, &meaning, true).await?,
+            Outcome::Elsewhere(question, meaning) => {
+                out = resolver.forward(&query, &question, &meaning, true).await?
+            }
             Outcome::Nothing => return None,
         }
         let mut framed = u16::try_from(out.len()).ok()?.to_be_bytes().to_vec();

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::zone::Source;
 
 pub const SERVICES: Resource = Resource::of("", "v1", "services", "Service", true);
-pub const ENDPOINT_SLICES: Resource = Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
+pub const ENDPOINT_SLICES: Resource =
+    Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 pub const NAMESPACES: Resource = Resource::of("", "v1", "namespaces", "Namespace", false);
 
 /// Slices of a Service, under `namespace/name`.

@@ -32,7 +32,9 @@ pub fn read(bytes: &[u8]) -> Result<Question, Option<Vec<u8>>> {
     if message.metadata.op_code != OpCode::Query {
         return Err(encode(&reply(&message, ResponseCode::NotImp)));
     }
-    let [query] = message.queries.as_slice() else { return Err(encode(&reply(&message, ResponseCode::FormErr))) };
+    let [query] = message.queries.as_slice() else {
+        return Err(encode(&reply(&message, ResponseCode::FormErr)));
+    };
     if query.query_class() != DNSClass::IN {
         return Err(encode(&reply(&message, ResponseCode::Refused)));
     }
@@ -116,7 +118,9 @@ fn rdata(data: &Data, domain: &str) -> Option<RData> {
         Data::Ptr(target) => RData::PTR(PTR(name(target)?)),
         Data::Ns(target) => RData::NS(NS(name(target)?)),
         Data::Txt(text) => RData::TXT(TXT::new(vec![text.clone()])),
-        Data::Srv { priority, weight, port, target } => RData::SRV(SRV::new(*priority, *weight, *port, name(target)?)),
+        Data::Srv { priority, weight, port, target } => {
+            RData::SRV(SRV::new(*priority, *weight, *port, name(target)?))
+        }
         Data::Soa => {
             let (ns, mail) = (name(&format!("ns.dns.{domain}"))?, name(&format!("hostmaster.{domain}"))?);
             RData::SOA(SOA::new(ns, mail, 1, 7200, 1800, 86400, TTL))
@@ -138,7 +142,8 @@ pub fn encode(message: &Message) -> Option<Vec<u8>> {
 /// The answer for a datagram: whole if the client takes that much, else cut with the truncation mark, at which the
 /// client asks again over TCP.
 pub fn encode_datagram(question: &Message, answer: &Message) -> Option<Vec<u8>> {
-    let limit = question.edns.as_ref().map_or(PLAIN_LIMIT, |e| usize::from(e.max_payload().clamp(512, OUR_LIMIT)));
+    let limit =
+        question.edns.as_ref().map_or(PLAIN_LIMIT, |e| usize::from(e.max_payload().clamp(512, OUR_LIMIT)));
     let bytes = encode(answer)?;
     if bytes.len() <= limit {
         return Some(bytes);

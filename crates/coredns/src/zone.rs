@@ -93,14 +93,18 @@ impl Zone {
             [namespace, "svc" | "pod"] => source.namespace_exists(namespace).then(Vec::new),
             [address, namespace, "pod"] => pod(source, name, address, namespace),
             [service, namespace, "svc"] => return self.service(source, name, service, namespace, kind),
-            [endpoint, service, namespace, "svc"] => self.endpoint(source, name, endpoint, service, namespace),
+            [endpoint, service, namespace, "svc"] => {
+                self.endpoint(source, name, endpoint, service, namespace)
+            }
             [port, protocol, service, namespace, "svc"] => {
                 return self.named_port(source, name, (port, protocol), (service, namespace), kind);
             }
             _ => None,
         };
         match found {
-            Some(records) => Meaning::Records(records.into_iter().filter(|r| answers(r, kind)).collect(), Vec::new()),
+            Some(records) => {
+                Meaning::Records(records.into_iter().filter(|r| answers(r, kind)).collect(), Vec::new())
+            }
             None => Meaning::NoSuchName,
         }
     }
@@ -118,7 +122,14 @@ impl Zone {
         }
     }
 
-    fn service(&self, source: &impl Source, name: &str, service: &str, namespace: &str, kind: Kind) -> Meaning {
+    fn service(
+        &self,
+        source: &impl Source,
+        name: &str,
+        service: &str,
+        namespace: &str,
+        kind: Kind,
+    ) -> Meaning {
         let Some(found) = source.service(namespace, service) else { return Meaning::NoSuchName };
         if found.spec.kind == "ExternalName" {
             return external(name, &found, kind);
@@ -137,7 +148,14 @@ impl Zone {
     }
 
     /// One endpoint of a headless Service by its host name or its dashed address.
-    fn endpoint(&self, source: &impl Source, name: &str, label: &str, service: &str, namespace: &str) -> Option<Vec<Record>> {
+    fn endpoint(
+        &self,
+        source: &impl Source,
+        name: &str,
+        label: &str,
+        service: &str,
+        namespace: &str,
+    ) -> Option<Vec<Record>> {
         if label.starts_with('_') {
             // `_tcp.service.namespace.svc` exists above its ports.
             return source.service(namespace, service).map(|_| Vec::new());
@@ -171,12 +189,23 @@ impl Zone {
         if records.is_empty() {
             return Meaning::NoSuchName;
         }
-        if matches!(kind, Kind::Srv | Kind::Any) { Meaning::Records(records, extra) } else { Meaning::Records(Vec::new(), Vec::new()) }
+        if matches!(kind, Kind::Srv | Kind::Any) {
+            Meaning::Records(records, extra)
+        } else {
+            Meaning::Records(Vec::new(), Vec::new())
+        }
     }
 
     /// SRV records of all ports, or of the one asked for, with the addresses of their targets.
-    fn srv(&self, source: &impl Source, name: &str, service: &Service, only: Option<(&str, &str)>) -> (Vec<Record>, Vec<Record>) {
-        let wanted = |p: &Port| only.is_none_or(|(n, proto)| p.name == n && p.protocol.eq_ignore_ascii_case(proto));
+    fn srv(
+        &self,
+        source: &impl Source,
+        name: &str,
+        service: &Service,
+        only: Option<(&str, &str)>,
+    ) -> (Vec<Record>, Vec<Record>) {
+        let wanted =
+            |p: &Port| only.is_none_or(|(n, proto)| p.name == n && p.protocol.eq_ignore_ascii_case(proto));
         let base = format!("{}.{}.svc.{}", service.metadata.name, service.metadata.namespace, self.domain);
         let (mut records, mut extra) = (Vec::new(), Vec::new());
         let mut add = |port: u16, target: &str, addresses: &[IpAddr]| {
@@ -188,7 +217,11 @@ impl Zone {
                 for port in slice.ports.iter().filter(|p| wanted(p)) {
                     for endpoint in slice.endpoints.iter().filter(|e| is_published(e, service)) {
                         for address in parsed(endpoint) {
-                            add(port.port, &format!("{}.{base}", endpoint_label(endpoint, address)), &[address]);
+                            add(
+                                port.port,
+                                &format!("{}.{base}", endpoint_label(endpoint, address)),
+                                &[address],
+                            );
                         }
                     }
                 }
@@ -298,7 +331,11 @@ fn parsed(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + '_ {
 }
 
 fn endpoint_label(endpoint: &Endpoint, address: IpAddr) -> String {
-    if endpoint.hostname.is_empty() { address.to_string().replace(['.', ':'], "-") } else { endpoint.hostname.to_string() }
+    if endpoint.hostname.is_empty() {
+        address.to_string().replace(['.', ':'], "-")
+    } else {
+        endpoint.hostname.to_string()
+    }
 }
 
 /// The address of an `in-addr.arpa` or `ip6.arpa` name.
@@ -308,8 +345,10 @@ fn reverse(name: &str) -> Option<IpAddr> {
         return Some(IpAddr::from(<[u8; 4]>::try_from(parts).ok()?));
     }
     let rest = name.strip_suffix(".ip6.arpa")?;
-    let digits: Vec<u8> = rest.split('.').rev().map(|d| u8::from_str_radix(d, 16)).collect::<Result<_, _>>().ok()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|d| d[0] << 4 | d.get(1).copied().unwrap_or_default()).collect();
+    let digits: Vec<u8> =
+        rest.split('.').rev().map(|d| u8::from_str_radix(d, 16)).collect::<Result<_, _>>().ok()?;
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|d| d[0] << 4 | d.get(1).copied().unwrap_or_default()).collect();
     Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok().filter(|_| digits.len() == 32)?))
 }
 

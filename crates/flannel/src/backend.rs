@@ -88,7 +88,8 @@ pub fn plan<'a>(nodes: impl Iterator<Item = &'a Node>, own: Option<&str>) -> BTr
 
 /// Runs until shutdown.
 pub async fn run(options: Options, client: kube::Client, shutdown: CancellationToken) -> Result<(), Error> {
-    let nodes: Informer<Node> = Informer::new(Api::new(client, "keelson-flannel"), NODES, InformerOptions::default());
+    let nodes: Informer<Node> =
+        Informer::new(Api::new(client, "keelson-flannel"), NODES, InformerOptions::default());
     let mut changes = nodes.subscribe();
     nodes.start(shutdown.clone());
     let handle = links::connect()?;
@@ -119,7 +120,11 @@ pub async fn run(options: Options, client: kube::Client, shutdown: CancellationT
 }
 
 /// A route that cannot be set is told and tried again at the next change: one bad node must not stop the others.
-async fn change_routes(handle: &Handle, have: &mut BTreeMap<Ipv4Net, Ipv4Addr>, want: BTreeMap<Ipv4Net, Ipv4Addr>) {
+async fn change_routes(
+    handle: &Handle,
+    have: &mut BTreeMap<Ipv4Net, Ipv4Addr>,
+    want: BTreeMap<Ipv4Net, Ipv4Addr>,
+) {
     for (range, _) in have.iter().filter(|(range, _)| !want.contains_key(range)) {
         if let Err(error) = links::remove_route(handle, *range).await {
             tracing::warn!(%error, "removing a route");
@@ -171,7 +176,8 @@ mod tests {
             node("c", "", "10.90.0.13"),
             node("d", "10.244.3.0/24", "not-yet"),
         ];
-        let routes = |own| plan(nodes.iter(), own).into_iter().map(|(r, g)| format!("{r} {g}")).collect::<Vec<_>>();
+        let routes =
+            |own| plan(nodes.iter(), own).into_iter().map(|(r, g)| format!("{r} {g}")).collect::<Vec<_>>();
         assert_eq!(routes(Some("a")), ["10.244.1.0/24 10.90.0.12"]);
         assert_eq!(routes(None), ["10.244.0.0/24 10.90.0.11", "10.244.1.0/24 10.90.0.12"]);
     }

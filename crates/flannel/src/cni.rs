@@ -112,7 +112,11 @@ fn answer(input: &[u8]) -> Result<String, Refusal> {
 
 async fn run(request: &Request, config: &Config) -> Result<String, Refusal> {
     let needs = |value: &str, name: &str| {
-        if value.is_empty() { Err(Refusal { code: 4, message: format!("{name} is not set") }) } else { Ok(()) }
+        if value.is_empty() {
+            Err(Refusal { code: 4, message: format!("{name} is not set") })
+        } else {
+            Ok(())
+        }
     };
     match request.command.as_str() {
         "ADD" => {
@@ -132,7 +136,9 @@ async fn run(request: &Request, config: &Config) -> Result<String, Refusal> {
             Ok(String::new())
         }
         "STATUS" => Ok(String::new()),
-        other => Err(Refusal { code: 4, message: format!("CNI_COMMAND {other:?} is not one of this plugin") }),
+        other => {
+            Err(Refusal { code: 4, message: format!("CNI_COMMAND {other:?} is not one of this plugin") })
+        }
     }
 }
 
@@ -157,16 +163,30 @@ async fn add(request: &Request, config: &Config) -> Result<String, Error> {
     let mac = result?;
     if !config.port_mappings().is_empty() {
         let link = host_link(&request.container, &request.interface);
-        host_ports::set(Path::new(&config.data_dir), &request.container, &link, address, config.port_mappings())?;
+        host_ports::set(
+            Path::new(&config.data_dir),
+            &request.container,
+            &link,
+            address,
+            config.port_mappings(),
+        )?;
     }
     Ok(success(request, config, address, range.gateway(), &mac))
 }
 
 /// Makes the links and routes; the hardware address of the pod's end.
-async fn join(request: &Request, config: &Config, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<String, Error> {
+async fn join(
+    request: &Request,
+    config: &Config,
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+) -> Result<String, Error> {
     let namespace = open(&request.namespace)?;
     let here = links::connect()?;
-    let (host, peer) = (host_link(&request.container, &request.interface), format!("p{}", &host_link(&request.container, &request.interface)[4..]));
+    let (host, peer) = (
+        host_link(&request.container, &request.interface),
+        format!("p{}", &host_link(&request.container, &request.interface)[4..]),
+    );
     links::remove(&here, &host).await?;
     links::add_pair(&here, &host, &peer, config.mtu).await?;
     links::move_into(&here, &peer, &namespace).await?;
@@ -190,7 +210,8 @@ async fn join(request: &Request, config: &Config, address: Ipv4Addr, gateway: Ip
 }
 
 fn open(path: &str) -> Result<File, Error> {
-    File::open(path).map_err(|source| Error::Io { what: format!("opening the network namespace {path}"), source })
+    File::open(path)
+        .map_err(|source| Error::Io { what: format!("opening the network namespace {path}"), source })
 }
 
 fn success(request: &Request, config: &Config, address: Ipv4Addr, gateway: Ipv4Addr, mac: &str) -> String {
@@ -228,7 +249,8 @@ fn check(request: &Request, config: &Config) -> Result<(), Error> {
 /// Gives back what nobody on the runtime's list holds.
 async fn collect(config: &Config) -> Result<(), Error> {
     let range = ipam::Range::open(Path::new(&config.data_dir), config.subnet)?;
-    let valid: Vec<String> = config.valid_attachments.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
+    let valid: Vec<String> =
+        config.valid_attachments.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
     for lost in range.holders()?.into_iter().filter(|h| !valid.contains(h)) {
         if let Some((container, _)) = lost.split_once(' ') {
             host_ports::clear(Path::new(&config.data_dir), container)?;

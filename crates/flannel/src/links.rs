@@ -36,7 +36,9 @@ pub async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
 pub async fn hardware_address(handle: &Handle, name: &str) -> Result<String, Error> {
     let found = find(handle, name).await?;
     let bytes = found.and_then(|m| {
-        m.attributes.into_iter().find_map(|a| if let LinkAttribute::Address(bytes) = a { Some(bytes) } else { None })
+        m.attributes
+            .into_iter()
+            .find_map(|a| if let LinkAttribute::Address(bytes) = a { Some(bytes) } else { None })
     });
     Ok(bytes.unwrap_or_default().iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
 }
@@ -66,7 +68,12 @@ pub async fn rename(handle: &Handle, name: &str, to: &str) -> Result<(), Error> 
 
 pub async fn up(handle: &Handle, name: &str) -> Result<(), Error> {
     let at = index(handle, name).await?;
-    handle.link().set(LinkUnspec::new_with_index(at).up().build()).execute().await.during(format!("raising {name}"))
+    handle
+        .link()
+        .set(LinkUnspec::new_with_index(at).up().build())
+        .execute()
+        .await
+        .during(format!("raising {name}"))
 }
 
 /// Removes a link; true if it was there.
@@ -80,7 +87,12 @@ pub async fn remove(handle: &Handle, name: &str) -> Result<bool, Error> {
 }
 
 pub async fn add_address(handle: &Handle, link: u32, address: Ipv4Addr, prefix: u8) -> Result<(), Error> {
-    handle.address().add(link, IpAddr::V4(address), prefix).execute().await.during(format!("adding {address}"))
+    handle
+        .address()
+        .add(link, IpAddr::V4(address), prefix)
+        .execute()
+        .await
+        .during(format!("adding {address}"))
 }
 
 /// A route to a host on the link itself.
@@ -95,13 +107,17 @@ pub async fn add_neighbour_route(handle: &Handle, link: u32, to: Ipv4Addr) -> Re
 
 /// A route through a gateway, in place of one there is.
 pub async fn add_route(handle: &Handle, to: Ipv4Net, gateway: Ipv4Addr) -> Result<(), Error> {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len()).gateway(gateway).build();
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(to.network(), to.prefix_len())
+        .gateway(gateway)
+        .build();
     handle.route().add(route).replace().execute().await.during(format!("routing {to} through {gateway}"))
 }
 
 /// Removes the route to a range; one that is gone is fine.
 pub async fn remove_route(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len()).build();
+    let route =
+        RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len()).build();
     match handle.route().del(route).execute().await {
         Err(rtnetlink::Error::NetlinkError(e)) if e.raw_code() == -libc::ESRCH => Ok(()),
         other => other.during(format!("removing the route to {to}")),
@@ -117,8 +133,12 @@ where
 {
     let joined = tokio::task::spawn_blocking(move || {
         let thread = std::thread::spawn(move || {
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).during("entering a network namespace")?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("starting a runtime")?;
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                .during("entering a network namespace")?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .during("starting a runtime")?;
             runtime.block_on(async { work(connect()?).await })
         });
         thread.join().unwrap_or_else(|_| Err(Error::Failed("work in a network namespace panicked".into())))

@@ -132,7 +132,11 @@ pub struct Settings {
 impl Settings {
     pub fn from_options(options: &Options) -> Result<Self, Error> {
         let file = match &options.config {
-            Some(path) => component_base::config::load(path, &["kubeproxy.config.k8s.io/v1alpha1"], "KubeProxyConfiguration")?,
+            Some(path) => component_base::config::load(
+                path,
+                &["kubeproxy.config.k8s.io/v1alpha1"],
+                "KubeProxyConfiguration",
+            )?,
             None => KubeProxyConfiguration {
                 mode: options.proxy_mode.clone(),
                 cluster_cidr: options.cluster_cidr.clone(),
@@ -153,14 +157,20 @@ impl Settings {
             return bad("mode", &format!("{:?} is not built; nftables is the one mode", file.mode));
         }
         if !matches!(file.detect_local_mode.as_str(), "ClusterCIDR" | "") {
-            return bad("detectLocalMode", &format!("{:?} is not built; ClusterCIDR is", file.detect_local_mode));
+            return bad(
+                "detectLocalMode",
+                &format!("{:?} is not built; ClusterCIDR is", file.detect_local_mode),
+            );
         }
         if file.nftables.masquerade_bit.is_some_and(|bit| bit != 14) {
             return bad("nftables.masqueradeBit", "only 14, the default, is built");
         }
         let cluster_cidr = match file.cluster_cidr.split(',').find(|c| !c.contains(':')).unwrap_or_default() {
             "" => None,
-            text => Some(text.parse().map_err(|_| Error::Setting { field: "clusterCIDR", why: format!("{text:?} is no range of addresses") })?),
+            text => Some(text.parse().map_err(|_| Error::Setting {
+                field: "clusterCIDR",
+                why: format!("{text:?} is no range of addresses"),
+            })?),
         };
         let node = match (&options.hostname_override, &file.hostname_override) {
             (flag, _) if !flag.is_empty() => flag.clone(),
@@ -168,14 +178,26 @@ impl Settings {
             _ => component_base::hostname(),
         };
         let node_ip = file.bind_address.parse().ok().filter(|ip: &Ipv4Addr| !ip.is_unspecified());
-        let kubeconfig = if file.client_connection.kubeconfig.is_empty() { options.client.kubeconfig.clone() } else { file.client_connection.kubeconfig };
+        let kubeconfig = if file.client_connection.kubeconfig.is_empty() {
+            options.client.kubeconfig.clone()
+        } else {
+            file.client_connection.kubeconfig
+        };
         Ok(Self {
             node,
             node_ip,
             cluster_cidr,
             masquerade_all: file.nftables.masquerade_all,
-            healthz: address("healthzBindAddress", file.healthz_bind_address.as_deref().unwrap_or("0.0.0.0:10256"), 10256)?,
-            metrics: address("metricsBindAddress", file.metrics_bind_address.as_deref().unwrap_or("127.0.0.1:10249"), 10249)?,
+            healthz: address(
+                "healthzBindAddress",
+                file.healthz_bind_address.as_deref().unwrap_or("0.0.0.0:10256"),
+                10256,
+            )?,
+            metrics: address(
+                "metricsBindAddress",
+                file.metrics_bind_address.as_deref().unwrap_or("127.0.0.1:10249"),
+                10249,
+            )?,
             kubeconfig,
         })
     }
@@ -187,7 +209,8 @@ fn address(field: &'static str, text: &str, port: u16) -> Result<Option<SocketAd
         return Ok(None);
     }
     let parsed = text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, port)));
-    let found: SocketAddr = parsed.ok_or_else(|| Error::Setting { field, why: format!("{text:?} is no address with a port") })?;
+    let found: SocketAddr =
+        parsed.ok_or_else(|| Error::Setting { field, why: format!("{text:?} is no address with a port") })?;
     Ok((found.port() != 0).then_some(found))
 }
 
@@ -203,7 +226,12 @@ mod tests {
 
     #[test]
     fn flags_and_defaults() {
-        let found = settings(&["--cluster-cidr=10.244.0.0/16", "--hostname-override=n1", "--healthz-bind-address=0.0.0.0:0"]).unwrap();
+        let found = settings(&[
+            "--cluster-cidr=10.244.0.0/16",
+            "--hostname-override=n1",
+            "--healthz-bind-address=0.0.0.0:0",
+        ])
+        .unwrap();
         assert_eq!(found.node, "n1");
         assert_eq!(found.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
         assert!(found.healthz.is_none());

@@ -162,7 +162,9 @@ mod tests {
 
     fn direction(kind: u16, source: [u8; 4], destination: [u8; 4], ports: (u16, u16)) -> Vec<u8> {
         let ip = [attribute(1, &source), attribute(2, &destination)].concat();
-        let proto = [attribute(1, &[17]), attribute(2, &ports.0.to_be_bytes()), attribute(3, &ports.1.to_be_bytes())].concat();
+        let proto =
+            [attribute(1, &[17]), attribute(2, &ports.0.to_be_bytes()), attribute(3, &ports.1.to_be_bytes())]
+                .concat();
         attribute(kind | 0x8000, &[attribute(1 | 0x8000, &ip), attribute(2 | 0x8000, &proto)].concat())
     }
 
@@ -181,6 +183,8 @@ mod tests {
         assert!(!Stale { frontend, backend: at(6) }.matches(&connection));
         assert!(!Stale { frontend, backend: None }.matches(&connection));
         assert!(!Stale { frontend: Frontend { port: 54, ..frontend }, backend: at(5) }.matches(&connection));
-        assert!(Stale { frontend: Frontend { address: None, ..frontend }, backend: at(5) }.matches(&connection));
+        assert!(
+            Stale { frontend: Frontend { address: None, ..frontend }, backend: at(5) }.matches(&connection)
+        );
     }
 }

@@ -116,7 +116,11 @@ struct Metrics {
 impl Proxy {
     fn new(settings: &Settings, address: Ipv4Addr, objects: Objects) -> Result<Self, Error> {
         let connection = nftables::Connection::open()?;
-        let fixed = table::Fixed { node_addresses: vec![address], pods: settings.cluster_cidr, masquerade_all: settings.masquerade_all };
+        let fixed = table::Fixed {
+            node_addresses: vec![address],
+            pods: settings.cluster_cidr,
+            masquerade_all: settings.masquerade_all,
+        };
         let bounds = metrics::exponential_buckets(0.001, 2.0, 15);
         Ok(Self {
             objects,
@@ -124,16 +128,30 @@ impl Proxy {
             state: State::new(fixed),
             connection: Arc::new(std::sync::Mutex::new(connection)),
             metrics: Metrics {
-                syncs: metrics::histogram("kubeproxy_sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds", &[("ip_family", "IPv4")], &bounds),
-                last: metrics::gauge("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "The last time proxy rules were successfully synced", &[("ip_family", "IPv4")]),
-                failures: metrics::counter("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Cumulative proxy nftables sync failures", &[("ip_family", "IPv4")]),
+                syncs: metrics::histogram(
+                    "kubeproxy_sync_proxy_rules_duration_seconds",
+                    "SyncProxyRules latency in seconds",
+                    &[("ip_family", "IPv4")],
+                    &bounds,
+                ),
+                last: metrics::gauge(
+                    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                    "The last time proxy rules were successfully synced",
+                    &[("ip_family", "IPv4")],
+                ),
+                failures: metrics::counter(
+                    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+                    "Cumulative proxy nftables sync failures",
+                    &[("ip_family", "IPv4")],
+                ),
             },
         })
     }
 
     /// Everything from nothing, in place of whatever an earlier process left.
     async fn start(&mut self) -> Result<(), Error> {
-        let plans = self.objects.services.list().into_iter().map(|s| (s.metadata.key(), self.plan(&s))).collect();
+        let plans =
+            self.objects.services.list().into_iter().map(|s| (s.metadata.key(), self.plan(&s))).collect();
         for batch in self.state.rebuild(plans) {
             self.commit(batch).await?;
         }
@@ -173,7 +191,8 @@ impl Proxy {
             }
         }
         self.metrics.syncs.observe(begin.elapsed().as_secs_f64());
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.metrics.last.set(now.as_secs_f64());
         Ok(())
     }
@@ -188,11 +207,18 @@ impl Proxy {
 }
 
 /// This node's address, for node ports: as soon as its Node object says one.
-async fn node_address(api: &Api, settings: &Settings, shutdown: &CancellationToken) -> Result<Ipv4Addr, Error> {
+async fn node_address(
+    api: &Api,
+    settings: &Settings,
+    shutdown: &CancellationToken,
+) -> Result<Ipv4Addr, Error> {
     if let Some(address) = settings.node_ip {
         return Ok(address);
     }
-    let options = InformerOptions { field_selector: format!("metadata.name={}", settings.node), ..InformerOptions::default() };
+    let options = InformerOptions {
+        field_selector: format!("metadata.name={}", settings.node),
+        ..InformerOptions::default()
+    };
     let nodes: Informer<Node> = Informer::new(api.clone(), NODES, options);
     let mut events = nodes.subscribe();
     let stop = shutdown.child_token();
@@ -212,14 +238,23 @@ async fn node_address(api: &Api, settings: &Settings, shutdown: &CancellationTok
 }
 
 /// `/healthz`, `/livez` on one address, these and `/metrics` on the other.
-async fn serve(settings: &Settings, healthy: &Arc<AtomicBool>, shutdown: &CancellationToken) -> Result<(), Error> {
+async fn serve(
+    settings: &Settings,
+    healthy: &Arc<AtomicBool>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
     let health = Health::new();
     let flag = healthy.clone();
-    health.add("rules", move || if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("the rules are not in place".into()) });
+    health.add("rules", move || {
+        if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("the rules are not in place".into()) }
+    });
     for address in [settings.healthz, settings.metrics].into_iter().flatten() {
-        let server = Server::bind(address, None).await.map_err(|source| Error::Serving { address, source })?;
-        let proxy_mode: Arc<dyn Fn(&str) -> Option<_> + Send + Sync> =
-            Arc::new(|path: &str| (path == "/proxyMode").then(|| component_base::health::text(http::StatusCode::OK, "nftables".into())));
+        let server =
+            Server::bind(address, None).await.map_err(|source| Error::Serving { address, source })?;
+        let proxy_mode: Arc<dyn Fn(&str) -> Option<_> + Send + Sync> = Arc::new(|path: &str| {
+            (path == "/proxyMode")
+                .then(|| component_base::health::text(http::StatusCode::OK, "nftables".into()))
+        });
         let handler = component_handler(health.clone(), None, Some(proxy_mode));
         tokio::spawn(server.serve(handler, shutdown.clone(), Duration::from_secs(1)));
     }

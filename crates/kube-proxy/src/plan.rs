@@ -73,7 +73,8 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
     if service.spec.kind == "ExternalName" {
         return Plan::default();
     }
-    let cluster_ips: Vec<Ipv4Addr> = service.spec.cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+    let cluster_ips: Vec<Ipv4Addr> =
+        service.spec.cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     let Some(cluster_ip) = cluster_ips.first().copied() else { return Plan::default() };
     let mut balances = Vec::new();
     for port in &service.spec.ports {
@@ -88,7 +89,12 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
         });
         let external_local = service.spec.external_traffic_policy == "Local";
         for frontend in external(service, port, protocol) {
-            let outside = |scope, masquerade, backends: &Vec<Backend>| Balance { frontend, scope, masquerade, backends: backends.clone() };
+            let outside = |scope, masquerade, backends: &Vec<Backend>| Balance {
+                frontend,
+                scope,
+                masquerade,
+                backends: backends.clone(),
+            };
             balances.push(outside(Scope::All, Masquerade::Always, &candidates.cluster));
             if external_local {
                 balances.push(outside(Scope::Outside, Masquerade::Never, &candidates.local));
@@ -103,7 +109,8 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
 /// Where the port is reached from outside the cluster.
 fn external(service: &Service, port: &ServicePort, protocol: u8) -> Vec<Frontend> {
     let at = |address: Ipv4Addr| Frontend { address: Some(address), protocol, port: port.port };
-    let mut found: Vec<Frontend> = service.spec.external_ips.iter().filter_map(|ip| ip.parse().ok()).map(at).collect();
+    let mut found: Vec<Frontend> =
+        service.spec.external_ips.iter().filter_map(|ip| ip.parse().ok()).map(at).collect();
     if service.spec.kind == "LoadBalancer" && service.spec.load_balancer_source_ranges.is_empty() {
         // With source ranges the address stays closed here: letting everybody in would be wrong, and the balancer's
         // own node port still works.
@@ -130,7 +137,9 @@ fn protocol(name: &str) -> Option<u8> {
 fn candidates<'a>(slices: impl Iterator<Item = &'a Slice>, port: &ServicePort, node: &Node) -> Candidates {
     let mut all: Vec<(Backend, bool, bool)> = Vec::new();
     for slice in slices.filter(|s| s.address_type == "IPv4") {
-        let same = |p: &&crate::views::EndpointPort| p.name == port.name && protocol(&p.protocol) == protocol(&port.protocol);
+        let same = |p: &&crate::views::EndpointPort| {
+            p.name == port.name && protocol(&p.protocol) == protocol(&port.protocol)
+        };
         let Some(target) = slice.ports.iter().find(same).and_then(|p| p.port) else { continue };
         for endpoint in &slice.endpoints {
             let Some(address) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
@@ -142,7 +151,9 @@ fn candidates<'a>(slices: impl Iterator<Item = &'a Slice>, port: &ServicePort, n
     all.sort_unstable();
     all.dedup_by_key(|(backend, ..)| *backend);
     let choose = |local_only: bool| {
-        let here = |(_, ready, local): &&(Backend, bool, bool), want: bool| *ready == want && (*local || !local_only);
+        let here = |(_, ready, local): &&(Backend, bool, bool), want: bool| {
+            *ready == want && (*local || !local_only)
+        };
         let ready: Vec<Backend> = all.iter().filter(|e| here(e, true)).map(|e| e.0).collect();
         if ready.is_empty() { all.iter().filter(|e| here(e, false)).map(|e| e.0).collect() } else { ready }
     };

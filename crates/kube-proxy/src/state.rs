@@ -99,8 +99,10 @@ impl State {
             chain.add(&mut batch, &self.fixed);
         }
         let mut batches = Vec::new();
-        let dispatching = [table::SERVICES, table::OUTSIDE_SERVICES, table::NODE_PORTS, table::OUTSIDE_NODE_PORTS];
-        let (last, first): (Vec<_>, Vec<_>) = difference.add.into_iter().partition(|(set, _)| dispatching.contains(set));
+        let dispatching =
+            [table::SERVICES, table::OUTSIDE_SERVICES, table::NODE_PORTS, table::OUTSIDE_NODE_PORTS];
+        let (last, first): (Vec<_>, Vec<_>) =
+            difference.add.into_iter().partition(|(set, _)| dispatching.contains(set));
         for (set, elements) in first.into_iter().chain(last) {
             for part in elements.chunks(16 << 10) {
                 batch.add_elements(set, part);
@@ -118,7 +120,10 @@ impl State {
     /// after it.
     pub fn change(&mut self, plans: Vec<(ObjectKey, Plan)>) -> (Batch, Vec<Stale>) {
         let (mut difference, mut stale) = (Difference::default(), Vec::new());
-        let changed: Vec<_> = plans.into_iter().filter(|(key, plan)| self.plans.get(key).map_or(*plan != Plan::default(), |old| old != plan)).collect();
+        let changed: Vec<_> = plans
+            .into_iter()
+            .filter(|(key, plan)| self.plans.get(key).map_or(*plan != Plan::default(), |old| old != plan))
+            .collect();
         for (key, plan) in &changed {
             if let Some(old) = self.plans.get(key) {
                 stale.extend(stale_connections(old, plan));
@@ -164,7 +169,8 @@ impl State {
             return;
         }
         // The first Service that claims a frontend keeps it.
-        plan.balances.retain(|b| self.owners.entry((b.frontend, b.scope)).or_insert_with(|| key.clone()) == key);
+        plan.balances
+            .retain(|b| self.owners.entry((b.frontend, b.scope)).or_insert_with(|| key.clone()) == key);
         for ip in plan.cluster_ips.iter().filter(|ip| self.cluster_ips.take(**ip)) {
             difference.add.entry(table::CLUSTER_IPS).or_default().push(Element::key(Key::new().ipv4(*ip)));
         }
@@ -223,7 +229,12 @@ fn hairpin(backend: &Backend) -> Element {
 
 fn spread(balance: &Balance) -> Option<Spread> {
     let endpoints = u32::try_from(balance.backends.len()).ok().filter(|n| *n > 0)?;
-    Some(Spread { node_port: balance.frontend.address.is_none(), scope: balance.scope, masquerade: balance.masquerade, endpoints })
+    Some(Spread {
+        node_port: balance.frontend.address.is_none(),
+        scope: balance.scope,
+        masquerade: balance.masquerade,
+        endpoints,
+    })
 }
 
 /// The elements of one frontend.
@@ -250,7 +261,10 @@ fn elements(balance: &Balance) -> Vec<(&'static str, Element)> {
         (Scope::Outside, true) => table::OUTSIDE_NODE_PORTS,
     };
     let mut all = vec![(map, Element::verdict(key, Verdict::Goto(spread.chain())))];
-    let base = Key::new().ipv4(frontend.address.unwrap_or(Ipv4Addr::UNSPECIFIED)).protocol(frontend.protocol).port(frontend.port);
+    let base = Key::new()
+        .ipv4(frontend.address.unwrap_or(Ipv4Addr::UNSPECIFIED))
+        .protocol(frontend.protocol)
+        .port(frontend.port);
     for (number, backend) in (spread.first_number()..).zip(&balance.backends) {
         let key = base.clone().number(number);
         all.push((table::ENDPOINTS, Element::data(key, Key::new().ipv4(backend.address).port(backend.port))));

@@ -79,7 +79,8 @@ pub fn add(batch: &mut Batch, fixed: &Fixed) {
         batch.add_set(&Set::new(name, key, data));
     }
     batch.add_set(&Set { interval: true, ..Set::new(PODS, &[Part::Ipv4Addr], Data::None) });
-    let addresses: Vec<Element> = fixed.node_addresses.iter().map(|a| Element::key(Key::new().ipv4(*a))).collect();
+    let addresses: Vec<Element> =
+        fixed.node_addresses.iter().map(|a| Element::key(Key::new().ipv4(*a))).collect();
     batch.add_elements(NODE_ADDRESSES, &addresses);
     if let Some(pods) = fixed.pods {
         batch.add_elements(PODS, &Element::range(pods.network().into(), pods.prefix_len()));
@@ -97,12 +98,29 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
     };
     batch.add_chain("filter-prerouting", Some(filter(Hook::Prerouting, -110)));
     let mut drops = vec![
-        [is_new(), not_from_pods(fixed), frontend(), vec![lookup(NO_LOCAL_ENDPOINTS), Expr::Verdict(Verdict::Drop)]].concat(),
-        [is_new(), not_from_pods(fixed), to_node_address(), node_port(), vec![lookup(NO_LOCAL_NODE_PORTS), Expr::Verdict(Verdict::Drop)]].concat(),
+        [
+            is_new(),
+            not_from_pods(fixed),
+            frontend(),
+            vec![lookup(NO_LOCAL_ENDPOINTS), Expr::Verdict(Verdict::Drop)],
+        ]
+        .concat(),
+        [
+            is_new(),
+            not_from_pods(fixed),
+            to_node_address(),
+            node_port(),
+            vec![lookup(NO_LOCAL_NODE_PORTS), Expr::Verdict(Verdict::Drop)],
+        ]
+        .concat(),
     ];
     rules(batch, "filter-prerouting", std::mem::take(&mut drops));
-    let refuse = |set: &str, load: Vec<Expr>| [is_new(), load, vec![lookup(set), Expr::Reject(Reject::IcmpPortUnreachable)]].concat();
-    for (chain, hook) in [("filter-input", Hook::Input), ("filter-forward", Hook::Forward), ("filter-output", Hook::Output)] {
+    let refuse = |set: &str, load: Vec<Expr>| {
+        [is_new(), load, vec![lookup(set), Expr::Reject(Reject::IcmpPortUnreachable)]].concat()
+    };
+    for (chain, hook) in
+        [("filter-input", Hook::Input), ("filter-forward", Hook::Forward), ("filter-output", Hook::Output)]
+    {
         batch.add_chain(chain, Some(filter(hook, -110)));
         let mut all = vec![refuse(NO_ENDPOINT_SERVICES, frontend())];
         if hook == Hook::Input || hook == Hook::Output {
@@ -111,7 +129,8 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
         rules(batch, chain, all);
     }
     // A cluster IP that is still the destination behind the rewriting has no such port.
-    for (chain, hook) in [("filter-unknown-forward", Hook::Forward), ("filter-unknown-output", Hook::Output)] {
+    for (chain, hook) in [("filter-unknown-forward", Hook::Forward), ("filter-unknown-output", Hook::Output)]
+    {
         batch.add_chain(chain, Some(filter(hook, 0)));
         rules(batch, chain, vec![refuse(CLUSTER_IPS, destination())]);
     }
@@ -128,12 +147,24 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
 }
 
 fn everybody() -> Vec<Vec<Expr>> {
-    vec![[frontend(), vec![dispatch(SERVICES)]].concat(), [to_node_address(), node_port(), vec![dispatch(NODE_PORTS)]].concat()]
+    vec![
+        [frontend(), vec![dispatch(SERVICES)]].concat(),
+        [to_node_address(), node_port(), vec![dispatch(NODE_PORTS)]].concat(),
+    ]
 }
 
 fn masquerading() -> Vec<Vec<Expr>> {
     let mark = || Expr::Meta { key: Meta::Mark, to: REG1 };
-    let set = |xor: u32| [Expr::Bitwise { register: REG1, mask: (!MARK).to_ne_bytes().into(), xor: xor.to_ne_bytes().into() }, Expr::SetMeta { key: Meta::Mark, from: REG1 }];
+    let set = |xor: u32| {
+        [
+            Expr::Bitwise {
+                register: REG1,
+                mask: (!MARK).to_ne_bytes().into(),
+                xor: xor.to_ne_bytes().into(),
+            },
+            Expr::SetMeta { key: Meta::Mark, from: REG1 },
+        ]
+    };
     let marked = vec![
         mark(),
         Expr::Bitwise { register: REG1, mask: MARK.to_ne_bytes().into(), xor: vec![0; 4] },
@@ -237,7 +268,11 @@ impl Spread {
         if let Some(condition) = self.marks(fixed) {
             let set = [
                 Expr::Meta { key: Meta::Mark, to: REG1 },
-                Expr::Bitwise { register: REG1, mask: (!MARK).to_ne_bytes().into(), xor: MARK.to_ne_bytes().into() },
+                Expr::Bitwise {
+                    register: REG1,
+                    mask: (!MARK).to_ne_bytes().into(),
+                    xor: MARK.to_ne_bytes().into(),
+                },
                 Expr::SetMeta { key: Meta::Mark, from: REG1 },
             ];
             batch.add_rule(&chain, &Rule::new([condition, set.into()].concat()));
@@ -254,7 +289,13 @@ impl Spread {
         let spread = vec![
             Expr::Numgen { random: true, modulus: self.endpoints, offset: self.first_number(), to: word(3) },
             Expr::Map { set: ENDPOINTS.into(), register: REG1, to: REG2 },
-            Expr::Nat { kind: Nat::Destination, family: AF_INET, address: word(4), port: Some(word(5)), random_fully: false },
+            Expr::Nat {
+                kind: Nat::Destination,
+                family: AF_INET,
+                address: word(4),
+                port: Some(word(5)),
+                random_fully: false,
+            },
         ];
         batch.add_rule(&chain, &Rule::new([load, spread].concat()));
     }

@@ -7,7 +7,8 @@ use compact_str::CompactString;
 use serde::Deserialize;
 
 pub const SERVICES: Resource = Resource::of("", "v1", "services", "Service", true);
-pub const ENDPOINT_SLICES: Resource = Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
+pub const ENDPOINT_SLICES: Resource =
+    Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 pub const NODES: Resource = Resource::of("", "v1", "nodes", "Node", false);
 
 /// Slices of a Service, under `namespace/name`.

@@ -50,7 +50,15 @@ impl Writer {
     }
 
     /// One message: nlmsghdr, nfgenmsg, attributes.
-    pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, fill: impl FnOnce(&mut Self)) {
+    pub fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        sequence: u32,
+        family: u8,
+        resource: u16,
+        fill: impl FnOnce(&mut Self),
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());

@@ -101,7 +101,13 @@ impl Batch {
         (self.writer.bytes, self.operations)
     }
 
-    fn message(&mut self, kind: u16, flags: u16, (what, name): (&'static str, &str), fill: impl FnOnce(&mut Writer)) {
+    fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        (what, name): (&'static str, &str),
+        fill: impl FnOnce(&mut Writer),
+    ) {
         self.operations.push(Operation { what, name: name.into() });
         let sequence = self.operations.len() as u32;
         self.writer.message(SUBSYSTEM | kind, NLM_F_REQUEST | flags, sequence, self.family as u8, 0, fill);

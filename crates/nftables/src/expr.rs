@@ -113,29 +113,82 @@ pub enum Reject {
 /// One expression of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    Payload { base: Base, offset: u32, length: u32, to: u32 },
-    Meta { key: Meta, to: u32 },
-    SetMeta { key: Meta, from: u32 },
-    Ct { key: Ct, to: u32 },
-    Cmp { op: Op, register: u32, value: Vec<u8> },
+    Payload {
+        base: Base,
+        offset: u32,
+        length: u32,
+        to: u32,
+    },
+    Meta {
+        key: Meta,
+        to: u32,
+    },
+    SetMeta {
+        key: Meta,
+        from: u32,
+    },
+    Ct {
+        key: Ct,
+        to: u32,
+    },
+    Cmp {
+        op: Op,
+        register: u32,
+        value: Vec<u8>,
+    },
     /// register = register & mask ^ xor
-    Bitwise { register: u32, mask: Vec<u8>, xor: Vec<u8> },
+    Bitwise {
+        register: u32,
+        mask: Vec<u8>,
+        xor: Vec<u8>,
+    },
     /// Goes on if the key in `register` is in the set (not in it: `inverted`).
-    Lookup { set: String, register: u32, inverted: bool },
+    Lookup {
+        set: String,
+        register: u32,
+        inverted: bool,
+    },
     /// Goes on with the map's data in `to`, or follows its verdict (`to` = [`VERDICT`]).
-    Map { set: String, register: u32, to: u32 },
-    Immediate { to: u32, value: Vec<u8> },
+    Map {
+        set: String,
+        register: u32,
+        to: u32,
+    },
+    Immediate {
+        to: u32,
+        value: Vec<u8>,
+    },
     Verdict(Verdict),
     /// `to` = random number below `modulus` (or a round-robin one) plus `offset`.
-    Numgen { random: bool, modulus: u32, offset: u32, to: u32 },
+    Numgen {
+        random: bool,
+        modulus: u32,
+        offset: u32,
+        to: u32,
+    },
     /// Rewrites to the address and port in registers. `persistent`: the same choice for a client.
-    Nat { kind: Nat, family: u8, address: u32, port: Option<u32>, random_fully: bool },
-    Masquerade { random_fully: bool },
+    Nat {
+        kind: Nat,
+        family: u8,
+        address: u32,
+        port: Option<u32>,
+        random_fully: bool,
+    },
+    Masquerade {
+        random_fully: bool,
+    },
     Reject(Reject),
     /// The type of the packet's destination (`fib daddr type`), a number of `rtnetlink`'s RTN_*.
-    FibDaddrType { to: u32 },
+    FibDaddrType {
+        to: u32,
+    },
     /// Adds the key to a dynamic set (or refreshes it), with `data` for a map.
-    Update { set: String, key: u32, data: Option<u32>, timeout_ms: Option<u64> },
+    Update {
+        set: String,
+        key: u32,
+        data: Option<u32>,
+        timeout_ms: Option<u64>,
+    },
     Counter,
 }
 

@@ -176,8 +176,12 @@ impl Element {
     /// Both elements of the range of addresses of a prefix.
     pub fn range(first: IpAddr, prefix: u8) -> Vec<Self> {
         let end = match first {
-            IpAddr::V4(a) => u32::from(a).checked_add(1u32.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).map(|n| IpAddr::V4(n.into())),
-            IpAddr::V6(a) => u128::from(a).checked_add(1u128.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).map(|n| IpAddr::V6(n.into())),
+            IpAddr::V4(a) => u32::from(a)
+                .checked_add(1u32.checked_shl(32 - u32::from(prefix)).unwrap_or(0))
+                .map(|n| IpAddr::V4(n.into())),
+            IpAddr::V6(a) => u128::from(a)
+                .checked_add(1u128.checked_shl(128 - u32::from(prefix)).unwrap_or(0))
+                .map(|n| IpAddr::V6(n.into())),
         };
         let mut both = vec![Self::key(Key::new().address(first))];
         if let Some(end) = end.filter(|e| *e != first) {

@@ -28,7 +28,9 @@ impl Connection {
             }
             Ok(socket)
         };
-        open().map(|socket| Self { socket }).map_err(|source| Error::Socket { what: "opening the socket", source })
+        open()
+            .map(|socket| Self { socket })
+            .map_err(|source| Error::Socket { what: "opening the socket", source })
     }
 
     /// Sends a batch. The kernel works it off before the call returns: all of it, or nothing and an error. Blocks for
@@ -64,7 +66,9 @@ impl Connection {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(first),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // More refusals than there was room for.
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => first = first.or(Some((0, libc::ENOBUFS))),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    first = first.or(Some((0, libc::ENOBUFS)))
+                }
                 Err(source) => return Err(Error::Socket { what: "reading the answer", source }),
             }
         }
@@ -75,7 +79,13 @@ fn set_buffer(socket: &Socket, option: i32) -> io::Result<()> {
     let size = BUFFER;
     // SAFETY: the option takes an int, which lives through the call.
     let done = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const size).cast(), size_of::<i32>() as libc::socklen_t)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const size).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

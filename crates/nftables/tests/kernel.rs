@@ -47,7 +47,10 @@ fn maps_lead_to_chains_and_addresses() {
         batch.add_set(&Set { comment: "by address", ..Set::new("services", KEY, Data::Verdict) });
         batch.add_set(&Set::new("endpoints", &[Part::Mark], Data::Parts(ADDRESS)));
         batch.add_elements("services", &[Element::verdict(service(7, 80), Verdict::Goto("svc".into()))]);
-        batch.add_elements("endpoints", &[Element::data(Key::new().number(0), Key::new().ipv4(Ipv4Addr::new(10, 244, 0, 5)).port(8080))]);
+        batch.add_elements(
+            "endpoints",
+            &[Element::data(Key::new().number(0), Key::new().ipv4(Ipv4Addr::new(10, 244, 0, 5)).port(8080))],
+        );
         batch.add_rule(
             "pre",
             &Rule::new([
@@ -63,7 +66,13 @@ fn maps_lead_to_chains_and_addresses() {
                 Expr::Cmp { op: Op::Eq, register: REG1, value: vec![6] },
                 Expr::Numgen { random: true, modulus: 1, offset: 0, to: REG1 },
                 Expr::Map { set: "endpoints".into(), register: REG1, to: REG1 },
-                Expr::Nat { kind: Nat::Destination, family: 2, address: word(0), port: Some(word(1)), random_fully: false },
+                Expr::Nat {
+                    kind: Nat::Destination,
+                    family: 2,
+                    address: word(0),
+                    port: Some(word(1)),
+                    random_fully: false,
+                },
             ],
             comment: "default/web".into(),
         };
@@ -113,8 +122,9 @@ fn thousands_of_elements_go_in_one_batch() {
         let mut batch = Batch::new(Family::Ip, "t");
         batch.add_table();
         batch.add_set(&Set::new("s", KEY, Data::None));
-        let elements: Vec<Element> =
-            (0..20_000u32).map(|n| Element::key(Key::new().ipv4(Ipv4Addr::from(n)).protocol(17).port(53))).collect();
+        let elements: Vec<Element> = (0..20_000u32)
+            .map(|n| Element::key(Key::new().ipv4(Ipv4Addr::from(n)).protocol(17).port(53)))
+            .collect();
         batch.add_elements("s", &elements);
         connection.commit(batch).unwrap();
         assert_eq!(listing().matches("udp . 53").count(), 20_000);

@@ -64,7 +64,8 @@ impl Batch {
             match socket.try_io(Interest::READABLE, || self.receive_now(socket.as_raw_fd())) {
                 Ok(count) => break count,
                 // An ICMP error of an earlier answer is not this socket's end.
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) => {}
+                Err(e)
+                    if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) => {}
                 Err(e) => return Err(e),
             }
         };
@@ -85,7 +86,8 @@ impl Batch {
                 header.msg_hdr.msg_iovlen = 1;
             }
             let flags = libc::MSG_DONTWAIT;
-            let count = libc::recvmmsg(fd, headers.as_mut_ptr(), SIZE as u32, flags as _, std::ptr::null_mut());
+            let count =
+                libc::recvmmsg(fd, headers.as_mut_ptr(), SIZE as u32, flags as _, std::ptr::null_mut());
             if count < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -142,7 +144,8 @@ impl Batch {
             let mut headers: [libc::mmsghdr; SIZE] = zeroed();
             for ((at, vector), header) in due.iter().zip(&mut vectors).zip(&mut headers) {
                 let slot = &mut self.slots[*at];
-                *vector = libc::iovec { iov_base: slot.answer.as_mut_ptr().cast(), iov_len: slot.answer.len() };
+                *vector =
+                    libc::iovec { iov_base: slot.answer.as_mut_ptr().cast(), iov_len: slot.answer.len() };
                 header.msg_hdr.msg_name = (&raw mut slot.from).cast();
                 header.msg_hdr.msg_namelen = slot.from_length;
                 header.msg_hdr.msg_iov = vector;
@@ -161,7 +164,11 @@ fn address(storage: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<
     // SAFETY: the kernel wrote `length` bytes of a valid address of the socket's family.
     let address = unsafe {
         let mut copy: socket2::SockAddrStorage = zeroed();
-        std::ptr::copy_nonoverlapping(std::ptr::from_ref(storage).cast::<u8>(), (&raw mut copy).cast::<u8>(), length as usize);
+        std::ptr::copy_nonoverlapping(
+            std::ptr::from_ref(storage).cast::<u8>(),
+            (&raw mut copy).cast::<u8>(),
+            length as usize,
+        );
         SockAddr::new(copy, length)
     };
     address.as_socket()

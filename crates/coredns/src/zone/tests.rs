@@ -7,8 +7,12 @@ struct Cluster;
 
 fn service(namespace: &str, name: &str) -> Option<Service> {
     let text = match (namespace, name) {
-        ("default", "web") => r#"{"spec":{"type":"ClusterIP","clusterIPs":["10.96.0.7"],"ports":[{"name":"http","protocol":"TCP","port":80}]}}"#,
-        ("default", "db") => r#"{"spec":{"type":"ClusterIP","clusterIPs":["None"],"ports":[{"name":"sql","protocol":"TCP","port":5432}]}}"#,
+        ("default", "web") => {
+            r#"{"spec":{"type":"ClusterIP","clusterIPs":["10.96.0.7"],"ports":[{"name":"http","protocol":"TCP","port":80}]}}"#
+        }
+        ("default", "db") => {
+            r#"{"spec":{"type":"ClusterIP","clusterIPs":["None"],"ports":[{"name":"sql","protocol":"TCP","port":5432}]}}"#
+        }
         ("default", "gone") => r#"{"spec":{"type":"ClusterIP","clusterIPs":["None"]}}"#,
         ("default", "out") => r#"{"spec":{"type":"ExternalName","externalName":"Example.com."}}"#,
         _ => return None,
@@ -41,7 +45,11 @@ impl Source for Cluster {
         if (namespace, name) == ("default", "db") { vec![Arc::new(slice())] } else { Vec::new() }
     }
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>> {
-        if address.to_string() == "10.96.0.7" { vec![Arc::new(service("default", "web").unwrap())] } else { Vec::new() }
+        if address.to_string() == "10.96.0.7" {
+            vec![Arc::new(service("default", "web").unwrap())]
+        } else {
+            Vec::new()
+        }
     }
     fn slices_at(&self, address: IpAddr) -> Vec<Arc<Slice>> {
         if address.to_string() == "10.244.0.5" { vec![Arc::new(slice())] } else { Vec::new() }
@@ -85,7 +93,11 @@ fn names_mean_what_the_specification_says() {
         ("db-0.db.default.svc.cluster.local", Kind::A, "10.244.0.5"),
         ("10-244-0-6.db.default.svc.cluster.local", Kind::A, "10.244.0.6"),
         ("10-244-0-9.db.default.svc.cluster.local", Kind::A, "nxdomain"),
-        ("_http._tcp.web.default.svc.cluster.local", Kind::Srv, "100 80 web.default.svc.cluster.local + 10.96.0.7"),
+        (
+            "_http._tcp.web.default.svc.cluster.local",
+            Kind::Srv,
+            "100 80 web.default.svc.cluster.local + 10.96.0.7",
+        ),
         ("_http._tcp.web.default.svc.cluster.local", Kind::A, ""),
         ("_http._udp.web.default.svc.cluster.local", Kind::Srv, "nxdomain"),
         (

@@ -87,8 +87,12 @@ mod tests {
 
     #[test]
     fn mappings_are_read_in_either_spelling() {
-        let ours: PortMapping = serde_json::from_str(r#"{"hostPort":1,"containerPort":2,"protocol":"tcp","hostIP":"0.0.0.0"}"#).unwrap();
-        let theirs: PortMapping = serde_json::from_str(r#"{"HostPort":1,"ContainerPort":2,"Protocol":"tcp","HostIP":"0.0.0.0"}"#).unwrap();
+        let ours: PortMapping =
+            serde_json::from_str(r#"{"hostPort":1,"containerPort":2,"protocol":"tcp","hostIP":"0.0.0.0"}"#)
+                .unwrap();
+        let theirs: PortMapping =
+            serde_json::from_str(r#"{"HostPort":1,"ContainerPort":2,"Protocol":"tcp","HostIP":"0.0.0.0"}"#)
+                .unwrap();
         assert_eq!(ours, theirs);
         assert_eq!(ours.address(), None);
     }

@@ -42,7 +42,9 @@ impl Ports {
         let folder = data_dir.join("ports");
         fs::create_dir_all(&folder).during(format!("making {}", folder.display()))?;
         let file = File::create(folder.join(".lock")).during("opening the lock of host ports")?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).during("waiting for the lock of host ports")?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, e)| e)
+            .during("waiting for the lock of host ports")?;
         Ok(Self { folder, _lock: lock })
     }
 
@@ -52,7 +54,13 @@ impl Ports {
 }
 
 /// Leads each port of the node to the pod behind `link`.
-pub fn set(data_dir: &Path, container: &str, link: &str, address: Ipv4Addr, mappings: &[PortMapping]) -> Result<(), Error> {
+pub fn set(
+    data_dir: &Path,
+    container: &str,
+    link: &str,
+    address: Ipv4Addr,
+    mappings: &[PortMapping],
+) -> Result<(), Error> {
     let ports = Ports::open(data_dir)?;
     let remembered = Remembered { address, mappings: mappings.to_vec() };
     let text = serde_json::to_string(&remembered).map_err(|e| Error::Failed(e.to_string()))?;
@@ -111,7 +119,11 @@ fn batch(remembered: &Remembered, change: impl Fn(&mut Batch, &str, &[Element]))
         }
     }
     change(&mut batch, PODS, &[Element::key(Key::new().ipv4(remembered.address))]);
-    change(&mut batch, HAIRPIN, &[Element::key(Key::new().ipv4(remembered.address).ipv4(remembered.address))]);
+    change(
+        &mut batch,
+        HAIRPIN,
+        &[Element::key(Key::new().ipv4(remembered.address).ipv4(remembered.address))],
+    );
     batch
 }
 
@@ -129,7 +141,11 @@ fn skeleton() -> Batch {
     let mut batch = Batch::new(Family::Ip, TABLE);
     batch.add_table();
     batch.add_set(&Set::new(ANY, &[Part::InetProto, Part::InetService], Data::Parts(TARGET)));
-    batch.add_set(&Set::new(BOUND, &[Part::Ipv4Addr, Part::InetProto, Part::InetService], Data::Parts(TARGET)));
+    batch.add_set(&Set::new(
+        BOUND,
+        &[Part::Ipv4Addr, Part::InetProto, Part::InetService],
+        Data::Parts(TARGET),
+    ));
     batch.add_set(&Set::new(PODS, &[Part::Ipv4Addr], Data::None));
     batch.add_set(&Set::new(HAIRPIN, &[Part::Ipv4Addr, Part::Ipv4Addr], Data::None));
     // Before the proxy's chains at -100, which know nothing of these ports.
@@ -138,7 +154,10 @@ fn skeleton() -> Batch {
         batch.add_rule(chain, &Rule::new(lead(true)));
         batch.add_rule(chain, &Rule::new(lead(false)));
     }
-    batch.add_chain("postrouting", Some(Chain { kind: "nat", hook: Hook::Postrouting, priority: 99, policy: Policy::Accept }));
+    batch.add_chain(
+        "postrouting",
+        Some(Chain { kind: "nat", hook: Hook::Postrouting, priority: 99, policy: Policy::Accept }),
+    );
     for rule in masquerade() {
         batch.add_rule("postrouting", &Rule::new(rule));
     }
@@ -159,7 +178,13 @@ fn lead(bound: bool) -> Vec<Expr> {
         Expr::Meta { key: Meta::L4Proto, to: word(at) },
         Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: word(at + 1) },
         Expr::Map { set: if bound { BOUND } else { ANY }.into(), register: REG1, to: REG2 },
-        Expr::Nat { kind: Nat::Destination, family: AF_INET, address: word(4), port: Some(word(5)), random_fully: false },
+        Expr::Nat {
+            kind: Nat::Destination,
+            family: AF_INET,
+            address: word(4),
+            port: Some(word(5)),
+            random_fully: false,
+        },
     ]);
     rule
 }
@@ -177,7 +202,8 @@ fn masquerade() -> [Vec<Expr>; 2] {
         Expr::Cmp { op: Op::Eq, register: REG1, value: vec![127, 0, 0, 0] },
         Expr::Masquerade { random_fully: true },
     ];
-    let hairpin = vec![source(word(0)), destination(word(1)), lookup(HAIRPIN), Expr::Masquerade { random_fully: true }];
+    let hairpin =
+        vec![source(word(0)), destination(word(1)), lookup(HAIRPIN), Expr::Masquerade { random_fully: true }];
     [from_loopback, hairpin]
 }
 

@@ -28,7 +28,8 @@ impl Range {
         }
         fs::create_dir_all(folder).during(format!("making {}", folder.display()))?;
         let file = File::create(folder.join("lock")).during("opening the lock")?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).during("waiting for the lock")?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).during("waiting for the lock")?;
         Ok(Self { folder: folder.into(), subnet, _lock: lock })
     }
 
@@ -48,7 +49,8 @@ impl Range {
         }
         let first = u32::from(self.gateway()) + 1;
         let count = u32::from(self.subnet.broadcast()) - first;
-        let last: Option<Ipv4Addr> = fs::read_to_string(self.folder.join(LAST)).ok().and_then(|t| t.trim().parse().ok());
+        let last: Option<Ipv4Addr> =
+            fs::read_to_string(self.folder.join(LAST)).ok().and_then(|t| t.trim().parse().ok());
         let start = last.map_or(0, |l| u32::from(l).wrapping_sub(first).wrapping_add(1) % count);
         for offset in 0..count {
             let address = Ipv4Addr::from(first + (start + offset) % count);
@@ -97,7 +99,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let range = range(dir.path(), "10.244.1.0/29");
         assert_eq!(range.gateway().to_string(), "10.244.1.1");
-        let taken: Vec<String> = (0..5).map(|i| range.take(&format!("c{i} eth0")).unwrap().to_string()).collect();
+        let taken: Vec<String> =
+            (0..5).map(|i| range.take(&format!("c{i} eth0")).unwrap().to_string()).collect();
         assert_eq!(taken, ["10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.1.5", "10.244.1.6"]);
         assert!(range.take("c9 eth0").unwrap_err().to_string().contains("are taken"));
         assert_eq!(range.take("c1 eth0").unwrap().to_string(), "10.244.1.3", "a second ADD gets the same");

@@ -29,7 +29,9 @@ pub fn run(arguments: Vec<String>) -> Outcome {
     let record = cluster::status::find(&Arguments::parse_from(arguments).name)?;
     daemon::run(0, async |shutdown| {
         let layout = record.layout();
-        let options = kube_apiserver::options::Options::parse_from_args(flags(&record).into_iter().map(Into::into))?.options;
+        let options =
+            kube_apiserver::options::Options::parse_from_args(flags(&record).into_iter().map(Into::into))?
+                .options;
         let server = Arc::new(InProcess::start(options).await?);
         let mut components = Components::new(shutdown.clone());
         add_controllers(&mut components, &layout, &server);
@@ -42,7 +44,8 @@ pub fn run(arguments: Vec<String>) -> Outcome {
                 Ok(flannel::backend::run(options, client, stop).await?)
             }
         });
-        let (admin, socket) = (identity(&server, "keelson", &["system:masters"]), layout.run().join("notify.sock"));
+        let (admin, socket) =
+            (identity(&server, "keelson", &["system:masters"]), layout.run().join("notify.sock"));
         let stop = shutdown.clone();
         tokio::spawn(async move {
             if let Err(error) = prepare(admin, stop).await {
@@ -135,7 +138,11 @@ fn add_controllers(components: &mut Components, layout: &Layout, server: &Arc<In
     components.add("kube-controller-manager", move |stop| {
         let (flags, client) = (flags.clone(), client.clone());
         async move {
-            let options = component_base::flags::parse(flags.into_iter().map(Into::into), kube_controller_manager::UNBUILT)?.options;
+            let options = component_base::flags::parse(
+                flags.into_iter().map(Into::into),
+                kube_controller_manager::UNBUILT,
+            )?
+            .options;
             Ok(kube_controller_manager::run(options, client, stop).await?)
         }
     });
@@ -168,7 +175,15 @@ async fn prepare(client: kube::Client, stop: CancellationToken) -> Result<(), Bo
     for object in objects {
         let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let resource = resource(&text("/apiVersion"), &text("/kind"));
-        api.patch::<Value>(&resource, &text("/metadata/namespace"), &text("/metadata/name"), "", &apply, &object).await?;
+        api.patch::<Value>(
+            &resource,
+            &text("/metadata/namespace"),
+            &text("/metadata/name"),
+            "",
+            &apply,
+            &object,
+        )
+        .await?;
     }
     Ok(())
 }

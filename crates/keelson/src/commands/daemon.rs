@@ -14,11 +14,13 @@ where
     R: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>,
 {
     component_base::init_logging(verbosity);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(workers()).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(workers()).build()?;
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
         let stop = shutdown.clone();
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -93,7 +93,13 @@ pub fn enter(arguments: Vec<String>) -> Outcome {
     let enter = Enter::parse_from(arguments);
     let record = cluster::status::find(&enter.named.name)?;
     let node = record.nodes.get(&enter.node).and_then(|n| n.init.as_ref());
-    let node = node.ok_or_else(|| format!("no node {:?}; there are: {}", enter.node, record.nodes.keys().cloned().collect::<Vec<_>>().join(" ")))?;
+    let node = node.ok_or_else(|| {
+        format!(
+            "no node {:?}; there are: {}",
+            enter.node,
+            record.nodes.keys().cloned().collect::<Vec<_>>().join(" ")
+        )
+    })?;
     let (program, rest) = match enter.command.split_first() {
         Some((program, rest)) => (program.as_str(), rest),
         None => ("bash", &[][..]),

@@ -29,18 +29,42 @@ pub struct Command {
 
 /// Commands without a description are steps of others and not shown.
 const COMMANDS: &[Command] = &[
-    Command { name: "up", about: "start a cluster on this machine, or what is missing of it", run: local::up },
+    Command {
+        name: "up",
+        about: "start a cluster on this machine, or what is missing of it",
+        run: local::up,
+    },
     Command { name: "down", about: "end it and remove all that `up` made", run: local::down },
     Command { name: "status", about: "processes with memory and processor time", run: local::status },
-    Command { name: "image", about: "`image load FILE...`: image archives into the nodes", run: local::image },
-    Command { name: "enter", about: "`enter NODE [COMMAND...]`: a shell or a command inside a node", run: local::enter },
-    Command { name: "kube-apiserver", about: "the one entry point: validates, records, tells", run: kube_apiserver::run },
-    Command { name: "kube-controller-manager", about: "brings objects into the state that they describe", run: controller_manager::run },
+    Command {
+        name: "image",
+        about: "`image load FILE...`: image archives into the nodes",
+        run: local::image,
+    },
+    Command {
+        name: "enter",
+        about: "`enter NODE [COMMAND...]`: a shell or a command inside a node",
+        run: local::enter,
+    },
+    Command {
+        name: "kube-apiserver",
+        about: "the one entry point: validates, records, tells",
+        run: kube_apiserver::run,
+    },
+    Command {
+        name: "kube-controller-manager",
+        about: "brings objects into the state that they describe",
+        run: controller_manager::run,
+    },
     Command { name: "kube-scheduler", about: "chooses nodes for pods", run: scheduler::run },
     Command { name: "kube-proxy", about: "Services as nftables rules on a node", run: kube_proxy::run },
     Command { name: "kubelet", about: "runs the pods of a node", run: kubelet::run },
     Command { name: "kubectl", about: "the command line of a cluster", run: kubectl::run },
-    Command { name: "keelson-cni", about: "the pods' network, called by the container runtime", run: cni::run },
+    Command {
+        name: "keelson-cni",
+        about: "the pods' network, called by the container runtime",
+        run: cni::run,
+    },
     Command { name: "loopback", about: "", run: cni::run_loopback },
     Command { name: "version", about: "print the version", run: version },
     Command { name: "control-plane", about: "", run: control_plane::run },
@@ -51,8 +75,16 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// Names under which a link to this binary is the component itself.
-const PROGRAMS: &[&str] =
-    &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "keelson-cni", "loopback"];
+const PROGRAMS: &[&str] = &[
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "keelson-cni",
+    "loopback",
+];
 
 pub fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.name == name)
@@ -75,7 +107,10 @@ pub fn run(command: &Command, arguments: Vec<String>) -> ExitCode {
 }
 
 pub fn usage() -> ExitCode {
-    println!("keelson: Kubernetes {} in one binary\n\nusage: keelson COMMAND [FLAGS]\n", component_base::KUBERNETES_VERSION);
+    println!(
+        "keelson: Kubernetes {} in one binary\n\nusage: keelson COMMAND [FLAGS]\n",
+        component_base::KUBERNETES_VERSION
+    );
     for command in COMMANDS.iter().filter(|c| !c.about.is_empty()) {
         println!("  {:<26}{}", command.name, command.about);
     }

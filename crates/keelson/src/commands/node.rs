@@ -144,7 +144,8 @@ async fn run_network(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
     Ok(flannel::backend::run(options, client(&components_config(&here, "flannel")).await?, stop).await?)
 }
 
-const ENDPOINT_SLICES: Resource = Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
+const ENDPOINT_SLICES: Resource =
+    Resource::of("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 
 /// Each node answers its own pods: the Service `kube-dns` keeps traffic on the node, and this node's slice of it
 /// leads here.
@@ -201,13 +202,17 @@ const NODES: Resource = Resource::of("", "v1", "nodes", "Node", false);
 /// rules.
 async fn wait_ready(here: &Here, stop: CancellationToken) -> Result<(), Boxed> {
     let client = client(&here.layout.node(&here.node).join("kubelet.conf")).await?;
-    let options = InformerOptions { field_selector: format!("metadata.name={}", here.node), ..InformerOptions::default() };
+    let options = InformerOptions {
+        field_selector: format!("metadata.name={}", here.node),
+        ..InformerOptions::default()
+    };
     let nodes: Informer<Node> = Informer::new(Api::new(client, "keelson"), NODES, options);
     let mut events = nodes.subscribe();
     let watching = stop.child_token();
     let _end = watching.clone().drop_guard();
     nodes.start(watching);
-    let is_ready = |node: &Node| node.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
+    let is_ready =
+        |node: &Node| node.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
     while let Some(event) = events.recv().await {
         if is_ready(event.object()) {
             break;

@@ -22,7 +22,9 @@ pub fn init(arguments: Vec<String>) -> Outcome {
 }
 
 pub fn enter(arguments: Vec<String>) -> Outcome {
-    let [_, pid, program, rest @ ..] = arguments.as_slice() else { return Err("node-enter PID PROGRAM [ARGUMENTS]".into()) };
+    let [_, pid, program, rest @ ..] = arguments.as_slice() else {
+        return Err("node-enter PID PROGRAM [ARGUMENTS]".into());
+    };
     namespaces::enter_command(pid.parse()?, program, rest)?;
     Ok(ExitCode::SUCCESS)
 }

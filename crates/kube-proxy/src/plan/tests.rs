@@ -12,7 +12,14 @@ fn show(service: Value, slices: Value) -> String {
     let line = |b: &Balance| {
         let address = b.frontend.address.map_or("node".into(), |a| a.to_string());
         let backends: Vec<String> = b.backends.iter().map(|e| format!("{}:{}", e.address, e.port)).collect();
-        format!("{address}/{}:{} {:?} {:?} [{}]", b.frontend.protocol, b.frontend.port, b.scope, b.masquerade, backends.join(" "))
+        format!(
+            "{address}/{}:{} {:?} {:?} [{}]",
+            b.frontend.protocol,
+            b.frontend.port,
+            b.scope,
+            b.masquerade,
+            backends.join(" ")
+        )
     };
     plan.balances.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -62,7 +69,10 @@ fn endpoints_that_end_serve_when_nobody_else_does() {
     let with_ready = slice(json!([
         {"addresses": ["10.244.0.5"], "nodeName": "here", "conditions": ending},
         {"addresses": ["10.244.1.6"], "nodeName": "there", "conditions": {"ready": true}}]));
-    assert_eq!(show(web(json!({"internalTrafficPolicy": "Local"})), with_ready.clone()), "10.96.0.7/6:80 All NotPods [10.244.0.5:8080]");
+    assert_eq!(
+        show(web(json!({"internalTrafficPolicy": "Local"})), with_ready.clone()),
+        "10.96.0.7/6:80 All NotPods [10.244.0.5:8080]"
+    );
     assert_eq!(show(web(json!({})), with_ready), "10.96.0.7/6:80 All NotPods [10.244.1.6:8080]");
 }
 
@@ -75,7 +85,8 @@ fn headless_and_external_names_are_not_the_proxys() {
 #[test]
 fn a_balancer_with_source_ranges_stays_closed() {
     let mut service = web(json!({"type": "LoadBalancer"}));
-    service["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"ip": "192.0.2.8", "ipMode": "Proxy"}]}});
+    service["status"] =
+        json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"ip": "192.0.2.8", "ipMode": "Proxy"}]}});
     assert!(show(service.clone(), two()).contains("192.0.2.7/6:80 All Always"));
     assert!(!show(service.clone(), two()).contains("192.0.2.8"));
     service["spec"]["loadBalancerSourceRanges"] = json!(["10.0.0.0/8"]);

@@ -42,7 +42,11 @@ fn listing() -> String {
 }
 
 fn fixed() -> Fixed {
-    Fixed { node_addresses: vec![[10, 90, 0, 11].into()], pods: Some("10.244.0.0/16".parse().unwrap()), masquerade_all: false }
+    Fixed {
+        node_addresses: vec![[10, 90, 0, 11].into()],
+        pods: Some("10.244.0.0/16".parse().unwrap()),
+        masquerade_all: false,
+    }
 }
 
 fn backends(lasts: &[u8]) -> Vec<Backend> {
@@ -58,8 +62,15 @@ fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
         backends: backends(lasts),
     }];
     if node_port != 0 {
-        for (scope, masquerade, some) in [(Scope::All, Masquerade::Always, lasts), (Scope::Outside, Masquerade::Never, &lasts[..0])] {
-            balances.push(Balance { frontend: frontend(None, node_port), scope, masquerade, backends: backends(some) });
+        for (scope, masquerade, some) in
+            [(Scope::All, Masquerade::Always, lasts), (Scope::Outside, Masquerade::Never, &lasts[..0])]
+        {
+            balances.push(Balance {
+                frontend: frontend(None, node_port),
+                scope,
+                masquerade,
+                backends: backends(some),
+            });
         }
     }
     Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()] }
