@@ -106,9 +106,9 @@ impl Layout {
         24
     }
 
-    /// Each cluster has its own, as the host has routes to them.
+    /// Each cluster has its own, as the host has routes to them; none is the 10.244.0.0/16 that others choose by default.
     pub fn pod_cidr(&self) -> String {
-        format!("10.{}.0.0/16", 244 - self.index)
+        format!("10.{}.0.0/16", 240 - self.index)
     }
 
     pub fn service_cidr(&self) -> String {
