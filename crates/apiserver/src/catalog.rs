@@ -185,6 +185,8 @@ pub struct Catalog {
     table: ArcSwap<Table>,
     writing: Mutex<()>,
     changed: tokio::sync::watch::Sender<u64>,
+    /// Resources that the store knows are not all in the table yet.
+    filling: std::sync::atomic::AtomicBool,
 }
 
 impl Default for Catalog {
@@ -193,6 +195,7 @@ impl Default for Catalog {
             table: ArcSwap::default(),
             writing: Mutex::default(),
             changed: tokio::sync::watch::channel(0).0,
+            filling: std::sync::atomic::AtomicBool::new(false),
         }
     }
 }
@@ -204,6 +207,16 @@ impl Catalog {
 
     pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Served>> {
         self.table.load().resources.get(&GroupVersionResource::new(group, version, resource)).cloned()
+    }
+
+    /// While it is filling, a resource that is not in the table may still come: it is unavailable, not unknown. A
+    /// client that takes a 404 for an answer (the garbage collector) would draw wrong conclusions.
+    pub fn set_filling(&self, filling: bool) {
+        self.filling.store(filling, std::sync::atomic::Ordering::Release);
+    }
+
+    pub fn is_filling(&self) -> bool {
+        self.filling.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Sees every change of the table.

@@ -74,7 +74,12 @@ pub(crate) async fn serve(
     if let Some(delegate) = table.delegates.get(&gv) {
         return Ok(delegate.forward(cx, asked.request, asked.peer).await);
     }
+    // Asked before the look-up: what comes in between is found by it.
+    let filling = chain.registry.catalog.is_filling();
     let Some(served) = chain.registry.catalog.find(&info.group, &info.version, &info.resource) else {
+        if filling {
+            return Err(still_filling());
+        }
         let known = table.resources.keys().any(|r| *r.group == *info.group);
         return if known { Err(Status::no_route()) } else { Ok(crate::http::respond::not_found_text()) };
     };
@@ -89,6 +94,12 @@ pub(crate) async fn serve(
         return sub::serve(asked, served).await;
     }
     resource(asked, served).await
+}
+
+/// The answer for what may be a resource whose definition is not read yet.
+fn still_filling() -> Status {
+    let details = apimachinery::status::Details { retry_after_seconds: 1, ..Default::default() };
+    Status::unavailable("the server is starting and does not know all its resources yet, please try again").with_details(details)
 }
 
 /// Whether the path has a namespace where the resource needs one, and none where it has none.

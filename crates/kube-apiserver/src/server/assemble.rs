@@ -62,6 +62,8 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     let catalog = builder.catalog();
     let resolver = Resolver { objects: objects.clone(), to_endpoints: options.features.enable_aggregator_routing };
     let custom = crd::Controller::start(builder.registry(), objects.clone(), resolver, stop.clone());
+    catalog.set_filling(true);
+    tokio::spawn(filled(catalog.clone(), custom.clone()));
     health.add_ready("crd-informer-synced", move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) });
     let server = builder.start().await?;
     tokio::spawn(aggregator::run(Arc::new(aggregator(&options, &objects, catalog)?), stop.clone()));
@@ -70,6 +72,12 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     tokio::spawn(compaction::run(store.clone(), options.store.etcd_compaction_interval.0, stop.clone()));
     tokio::spawn(repair::run(objects, services.ips, services.ports, stop));
     Ok((server, store))
+}
+
+/// Until the custom kinds of the store are served, an unknown one is no 404.
+async fn filled(catalog: Arc<Catalog>, mut custom: tokio::sync::watch::Receiver<bool>) {
+    let _ = custom.wait_for(|synced| *synced).await;
+    catalog.set_filling(false);
 }
 
 fn server_options(options: &Options) -> apiserver::server::Options {
