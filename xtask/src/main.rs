@@ -1,5 +1,6 @@
-//! The project's own chores: `cargo xtask tidy | lines | schema`.
+//! The project's own chores: `cargo xtask tidy | lines | schema | flags`.
 
+mod flags;
 mod schema;
 mod tidy;
 
@@ -21,8 +22,14 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
+        Some("flags") => {
+            if let Err(error) = flags::run(root) {
+                eprintln!("xtask: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
         _ => {
-            eprintln!("usage: cargo xtask tidy | lines | schema [DIR]");
+            eprintln!("usage: cargo xtask tidy | lines | flags | schema [DIR]");
             return ExitCode::FAILURE;
         }
     }

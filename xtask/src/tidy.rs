@@ -175,6 +175,11 @@ fn check_source(root: &Path, file: &Path, findings: &mut Vec<String>) {
 
 /// Unfinished marks and paths of one machine.
 fn forbidden(line: &str) -> Vec<&'static str> {
-    let marks = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("/work", "/main")];
+    let marks = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+        concat!("/work", "/main"),
+    ];
     marks.into_iter().filter(|m| line.contains(m)).collect()
 }
