@@ -169,11 +169,13 @@ impl Ips {
     /// Takes this address.
     pub async fn take(&self, ip: IpAddr, owner: Owner<'_>, dry_run: bool) -> Result<(), Error> {
         self.in_range(ip)?;
-        if self.is_taken(ip) {
-            return Err(Error::Allocated);
-        }
         if dry_run {
-            return Ok(());
+            // The store itself is asked: the cache may still show an address that was just given back.
+            return match self.objects.get_latest(ip_addresses(), "", &ip.to_string()).await {
+                Ok(_) => Err(Error::Allocated),
+                Err(status) if status.is(Reason::NotFound) => Ok(()),
+                Err(status) => Err(Error::Api(status)),
+            };
         }
         self.create(ip, owner).await
     }
