@@ -264,3 +264,26 @@ async fn forms_of_an_answer() {
     assert_eq!(get("*/*", "/version").await.1["minor"], "37");
     assert_eq!(bench.send(http::Method::GET, "/readyz", &[], "").await.status().as_u16(), 200);
 }
+
+#[tokio::test]
+async fn big_lists_are_compressed_as_one_stream() {
+    use http_body_util::BodyExt;
+    use std::io::Read;
+    let bench = Bench::start().await;
+    for at in 0..20 {
+        let mut map = config_map(&format!("m{at}"), json!({}));
+        map["data"]["k"] = json!("v".repeat(10_000));
+        bench.post(MAPS, map).await;
+    }
+    for _ in 0..2 {
+        let answer = bench.send(http::Method::GET, MAPS, &[("accept-encoding", "gzip")], "").await;
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(list["items"].as_array().unwrap().len(), 20);
+        // Another resource's change moves the list's revision, not its items.
+        bench.post("/api/v1/namespaces", json!({"metadata": {"generateName": "n-"}})).await;
+    }
+}

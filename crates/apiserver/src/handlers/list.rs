@@ -14,25 +14,25 @@ use crate::endpoint::{Body, Query};
 use crate::form::Media;
 use crate::http::body::Pieces;
 use crate::http::negotiate::{As, Wanted, wanted};
-use crate::http::respond;
+use crate::http::{gzip, respond};
 use crate::registry::read::{List, ListOptions};
 
 /// Compressed items of big lists, shared while the objects stay the same.
 #[derive(Default)]
-pub struct Compressed(VecDeque<(String, Bytes)>);
+pub struct Compressed(VecDeque<(String, gzip::Part)>);
 
 const KEPT: usize = 8;
 
 impl Compressed {
-    fn get(&self, key: &str) -> Option<Bytes> {
+    fn get(&self, key: &str) -> Option<gzip::Part> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, b)| b.clone())
     }
 
-    fn keep(&mut self, key: String, bytes: Bytes) {
+    fn keep(&mut self, key: String, part: gzip::Part) {
         if self.0.len() >= KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((key, bytes));
+        self.0.push_back((key, part));
     }
 }
 
@@ -155,8 +155,7 @@ fn send(asked: &Asked<'_>, served: &Served, list: &List, offer: &Wanted, pieces:
     let Some(changed) = list.changed else {
         return respond::compressed(200, content_type, respond::gzip(pieces.iter()));
     };
-    // Head and tail name the list's revision; the items between them are compressed once. Members of a gzip stream
-    // may simply follow each other (RFC 1952).
+    // The head names the list's revision; the items are compressed once.
     let key =
         format!("{changed} {} {:?} {} {}", asked.request.uri(), offer.shape, served.generation, content_type);
     let all: Vec<Bytes> = pieces.iter().cloned().collect();
@@ -166,12 +165,12 @@ fn send(asked: &Asked<'_>, served: &Served, list: &List, offer: &Wanted, pieces:
     let (items, last) = rest.split_at(rest.len() - 1);
     let shared = asked.chain.compressed.lock().get(&key);
     let items = shared.unwrap_or_else(|| {
-        let made = respond::gzip(items.iter());
+        let made = gzip::part(items.iter(), false);
         asked.chain.compressed.lock().keep(key, made.clone());
         made
     });
-    let body = [respond::gzip([first].into_iter()), items, respond::gzip(last.iter())];
-    let mut answer = respond::pieces(200, content_type, Pieces::new(body));
+    let parts = [gzip::part([first].into_iter(), false), items, gzip::part(last.iter(), true)];
+    let mut answer = respond::pieces(200, content_type, gzip::join(&parts));
     answer.headers_mut().insert(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
     answer.headers_mut().insert(http::header::VARY, http::HeaderValue::from_static("Accept-Encoding"));
     answer

@@ -5,6 +5,7 @@
 //! by number alone).
 
 pub mod body;
+pub mod gzip;
 mod impersonate;
 pub mod info;
 mod memory;

@@ -1,11 +1,7 @@
 //! Answers: heads, errors as `Status` in the caller's encoding, warnings, compression.
 
-use std::io::Write;
-
 use apimachinery::Status;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -58,14 +54,9 @@ pub fn document(code: u16, wanted: &Wanted, json: Vec<u8>) -> Response<Body> {
     bytes(code, media.content_type(), out)
 }
 
-/// Compressed as upstream does it: fast rather than small.
+/// All pieces as one gzip stream.
 pub fn gzip<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(64 << 10), Compression::fast());
-    for piece in pieces {
-        // Writing to memory does not fail.
-        let _ = encoder.write_all(piece);
-    }
-    encoder.finish().unwrap_or_default().into()
+    super::gzip::whole(pieces)
 }
 
 /// The answer of a path that belongs to nothing.
