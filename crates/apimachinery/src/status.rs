@@ -112,7 +112,13 @@ fn of_resource(resource: &GroupResource, name: &str) -> Details {
 
 impl Status {
     pub fn new(code: u16, reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, reason, message: message.into(), details: None, continue_token: String::new() }))
+        Self(Box::new(Inner {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: String::new(),
+        }))
     }
 
     #[must_use]

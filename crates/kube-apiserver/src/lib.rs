@@ -1,9 +1,9 @@
 //! kube-apiserver: what the generic server does not know. A strategy a kind, allocators, bootstrap objects,
 //! authenticators, authorizers, admission, endpoints, custom resources; and putting it all together.
 
+pub mod admission;
 pub mod aggregator;
 pub mod allocators;
-pub mod admission;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;

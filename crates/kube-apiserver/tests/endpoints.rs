@@ -34,34 +34,49 @@ async fn ok(bed: &Bed, method: &str, path: &str, body: Value) -> Value {
 async fn services_hold_addresses_and_ports_while_they_need_them() {
     let bed = bed().await;
     let made = ok(&bed, "POST", SERVICES, service("a", json!({"type": "NodePort"}))).await;
-    let (ip, port) = (made["spec"]["clusterIP"].as_str().unwrap().to_owned(), made["spec"]["ports"][0]["nodePort"].as_i64().unwrap());
+    let (ip, port) = (
+        made["spec"]["clusterIP"].as_str().unwrap().to_owned(),
+        made["spec"]["ports"][0]["nodePort"].as_i64().unwrap(),
+    );
     let held = bed.call("GET", &format!("/apis/networking.k8s.io/v1/ipaddresses/{ip}"), None).await;
     assert_eq!(held.1["spec"]["parentRef"]["name"], "a", "{}", held.1);
 
     let same_port = service("b", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}));
     let (code, answer) = bed.call("POST", SERVICES, Some(&same_port)).await;
-    assert_eq!((code, answer["details"]["causes"][0]["message"].as_str().unwrap()), (422, format!("Invalid value: {port}: provided port is already allocated").as_str()));
+    assert_eq!(
+        (code, answer["details"]["causes"][0]["message"].as_str().unwrap()),
+        (422, format!("Invalid value: {port}: provided port is already allocated").as_str())
+    );
     let same_ip = service("b", json!({"clusterIP": ip}));
     let (code, answer) = bed.call("POST", SERVICES, Some(&same_ip)).await;
-    assert!(code == 422 && answer["message"].as_str().unwrap().contains("provided IP is already allocated"), "{answer}");
+    assert!(
+        code == 422 && answer["message"].as_str().unwrap().contains("provided IP is already allocated"),
+        "{answer}"
+    );
 
     // A type without node ports gives them back; an update that leaves addresses out keeps them.
     let mut changed = made.clone();
     changed["spec"] = json!({"type": "ClusterIP", "ports": [{"port": 80}], "selector": {"a": "b"}});
     let changed = ok(&bed, "PUT", &format!("{SERVICES}/a"), changed).await;
     assert_eq!(changed["spec"]["clusterIP"], ip);
-    assert!(changed["spec"]["ports"][0].get("nodePort").is_none() && changed["spec"].get("externalTrafficPolicy").is_none());
+    assert!(
+        changed["spec"]["ports"][0].get("nodePort").is_none()
+            && changed["spec"].get("externalTrafficPolicy").is_none()
+    );
     ok(&bed, "POST", SERVICES, same_port).await;
 
     // A type without an address gives that back too.
     let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null}});
-    let (code, answer) = bed.send("PATCH", &format!("{SERVICES}/a"), "application/merge-patch+json", Some(external.to_string())).await;
+    let (code, answer) = bed
+        .send("PATCH", &format!("{SERVICES}/a"), "application/merge-patch+json", Some(external.to_string()))
+        .await;
     assert_eq!(code, 200, "{answer}");
     assert_eq!(bed.call("GET", &format!("/apis/networking.k8s.io/v1/ipaddresses/{ip}"), None).await.0, 404);
     ok(&bed, "POST", SERVICES, service("c", json!({"clusterIP": ip}))).await;
 
     // Nothing is taken on dry run or by a create that fails.
-    ok(&bed, "POST", &format!("{SERVICES}?dryRun=All"), service("d", json!({"clusterIP": "10.96.9.9"}))).await;
+    ok(&bed, "POST", &format!("{SERVICES}?dryRun=All"), service("d", json!({"clusterIP": "10.96.9.9"})))
+        .await;
     let (code, _) = bed.call("POST", SERVICES, Some(&service("c", json!({"clusterIP": "10.96.9.9"})))).await;
     assert_eq!(code, 409);
     ok(&bed, "POST", SERVICES, service("d", json!({"clusterIP": "10.96.9.9"}))).await;
@@ -84,10 +99,15 @@ async fn pods_are_bound_evicted_and_deleted_with_grace() {
     let bind = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
     ok(&bed, "POST", &format!("{PODS}/p/binding"), bind.clone()).await;
     let (code, answer) = bed.call("POST", &format!("{PODS}/p/binding"), Some(&bind)).await;
-    assert_eq!((code, answer["message"].as_str().unwrap()), (409, "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\""));
+    assert_eq!(
+        (code, answer["message"].as_str().unwrap()),
+        (409, "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\"")
+    );
 
     let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-    let patch = async |path: String, body: Value| bed.send("PATCH", &path, "application/merge-patch+json", Some(body.to_string())).await;
+    let patch = async |path: String, body: Value| {
+        bed.send("PATCH", &path, "application/merge-patch+json", Some(body.to_string())).await
+    };
     assert_eq!(patch(format!("{PODS}/p/status"), status).await.0, 200);
     let counts = |allowed: i64| json!({"status": {"disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1, "observedGeneration": 1}});
     assert_eq!(patch(format!("{budgets}/b/status"), counts(0)).await.0, 200);
@@ -130,7 +150,8 @@ async fn namespaces_go_when_they_are_finalized() {
     assert_eq!(deleted["status"]["phase"], "Terminating", "{deleted}");
     let there = bed.call("GET", "/api/v1/namespaces/n", None).await.1;
     assert_eq!(there["spec"]["finalizers"], json!(["kubernetes"]));
-    let (code, answer) = bed.call("POST", "/api/v1/namespaces/n/configmaps", Some(&json!({"metadata": {"name": "c"}}))).await;
+    let (code, answer) =
+        bed.call("POST", "/api/v1/namespaces/n/configmaps", Some(&json!({"metadata": {"name": "c"}}))).await;
     assert_eq!((code, answer["reason"].as_str().unwrap()), (403, "Forbidden"));
     let mut empty = there.clone();
     empty["spec"]["finalizers"] = json!([]);
@@ -153,6 +174,9 @@ async fn a_client_in_this_process_is_who_it_is_made_as() {
     assert_eq!(answer["status"]["userInfo"]["username"], "joe");
     let pods = http::Request::get(PODS).body(Vec::new()).unwrap();
     let refused = client.request::<Value>(pods).await.unwrap_err();
-    assert!(refused.to_string().contains("pods is forbidden: User \"joe\" cannot list resource \"pods\""), "{refused}");
+    assert!(
+        refused.to_string().contains("pods is forbidden: User \"joe\" cannot list resource \"pods\""),
+        "{refused}"
+    );
     bed.server.shutdown().await;
 }

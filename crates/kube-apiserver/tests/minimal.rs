@@ -60,11 +60,15 @@ fn scrub(mut value: Value) -> Value {
 fn matches(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (_, Value::String(t)) if t.starts_with('<') && t.ends_with('>') => !ours.is_null(),
-        (Value::String(o), Value::String(t)) if t.ends_with("-<random>") => o.starts_with(t.trim_end_matches("<random>")),
+        (Value::String(o), Value::String(t)) if t.ends_with("-<random>") => {
+            o.starts_with(t.trim_end_matches("<random>"))
+        }
         (Value::Object(o), Value::Object(t)) => {
             o.len() == t.len() && o.iter().all(|(k, v)| member(t, k).is_some_and(|t| matches(v, t)))
         }
-        (Value::Array(o), Value::Array(t)) => o.len() == t.len() && o.iter().zip(t).all(|(o, t)| matches(o, t)),
+        (Value::Array(o), Value::Array(t)) => {
+            o.len() == t.len() && o.iter().zip(t).all(|(o, t)| matches(o, t))
+        }
         _ => ours == theirs,
     }
 }
@@ -82,7 +86,11 @@ fn differences(path: &str, ours: &Value, theirs: &Value, out: &mut Vec<String>) 
                     None => out.push(format!("{path}.{key}: only ours: {value}")),
                 }
             }
-            out.extend(t.iter().filter(|(k, _)| !o.contains_key(*k)).map(|(k, v)| format!("{path}.{k}: only theirs: {v}")));
+            out.extend(
+                t.iter()
+                    .filter(|(k, _)| !o.contains_key(*k))
+                    .map(|(k, v)| format!("{path}.{k}: only theirs: {v}")),
+            );
         }
         _ if matches(ours, theirs) => {}
         _ => out.push(format!("{path}: ours {ours}, theirs {theirs}")),
@@ -107,7 +115,10 @@ async fn stored(bed: &Bed, path: &str, answer: &Value) -> Option<Value> {
     let row = api::resources::find(group, version, parts.last()?)?;
     let meta = &answer["metadata"];
     let key = row.store_key(meta["namespace"].as_str().unwrap_or_default(), meta["name"].as_str()?);
-    let found = bed.server.store().range(etcd::RangeRequest::key(key)).await.unwrap();
+    // As of the create: a controller of the server may have written since.
+    let revision = meta["resourceVersion"].as_str().unwrap_or_default().parse().unwrap_or(0);
+    let request = etcd::RangeRequest { revision, ..etcd::RangeRequest::key(key) };
+    let found = bed.server.store().range(request).await.unwrap();
     let value = &found.kvs.first()?.value;
     let media = api::codec::Media::recognize(value);
     let (api_version, kind) = api::codec::type_meta(value, media).unwrap();
@@ -144,7 +155,12 @@ async fn run(bed: &Bed, rows: impl Iterator<Item = Value>, out: &mut Outcome) {
         if row["code"] != got.0 {
             found.push(format!("code {} for {}: {}", got.0, row["code"], got.1));
         } else {
-            differences("", &sorted_rules(scrub(got.1.clone())), &sorted_rules(row["answered"].clone()), &mut found);
+            differences(
+                "",
+                &sorted_rules(scrub(got.1.clone())),
+                &sorted_rules(row["answered"].clone()),
+                &mut found,
+            );
             if let Some(there) = stored(bed, path, &got.1).await {
                 let mut wanted = row.get("stored").unwrap_or(&row["answered"]).clone();
                 if row.get("stored").is_none() {
@@ -175,11 +191,18 @@ async fn creates_are_answered_as_the_reference_does() {
     let account = json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false});
     bed.call("POST", "/api/v1/namespaces/default/serviceaccounts", Some(&account)).await;
     run(&bed, rows(false), &mut out).await;
-    let gates = Bed::start(&["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"]).await;
+    let gates =
+        Bed::start(&["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"]).await;
     run(&gates, rows(true), &mut out).await;
     let listed = known().len();
     println!("{} equal, {} listed, {} wrong", out.equal, listed, out.wrong.len());
-    assert!(out.wrong.is_empty(), "{} of {} differ:\n{}", out.wrong.len(), ROWS.lines().count(), out.wrong.join("\n"));
+    assert!(
+        out.wrong.is_empty(),
+        "{} of {} differ:\n{}",
+        out.wrong.len(),
+        ROWS.lines().count(),
+        out.wrong.join("\n")
+    );
     assert!(out.healed.is_empty(), "these differ no longer, take them off the list: {:?}", out.healed);
     assert!(listed < 10, "{listed} creates differ");
 }

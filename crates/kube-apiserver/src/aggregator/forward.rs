@@ -53,7 +53,9 @@ impl Forward {
             (Some(true), _) => Trust::Anybody,
             (_, "") => Trust::System,
             (_, bundle) => {
-                let pem = base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|e| Error::Config(e.to_string()))?;
+                let pem = base64::engine::general_purpose::STANDARD
+                    .decode(bundle)
+                    .map_err(|e| Error::Config(e.to_string()))?;
                 Trust::Pool(String::from_utf8_lossy(&pem).into_owned())
             }
         };
@@ -113,7 +115,11 @@ impl Forward {
         };
         let mut request = Request::get(&path).body(empty()).map_err(|e| failed(e.to_string()))?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let user = UserInfo { name: "system:kube-aggregator".into(), groups: vec!["system:masters".into()], ..UserInfo::default() };
+        let user = UserInfo {
+            name: "system:kube-aggregator".into(),
+            groups: vec!["system:masters".into()],
+            ..UserInfo::default()
+        };
         identify(request.headers_mut(), &user);
         let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, async {
             let response = outgoing::send(&address, request).await?;
@@ -157,7 +163,8 @@ fn identify(headers: &mut HeaderMap, user: &UserInfo) {
 fn refuse(status: &Status) -> Response<Body> {
     let body = Full::new(Bytes::from(status.to_json())).map_err(|never| match never {}).boxed();
     let mut response = Response::new(body);
-    *response.status_mut() = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::SERVICE_UNAVAILABLE);
+    *response.status_mut() =
+        http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::SERVICE_UNAVAILABLE);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -64,7 +64,9 @@ pub async fn run(aggregator: Arc<Aggregator>, stop: CancellationToken) {
         match change {
             None => return,
             Some(Change::Set { object, .. }) => aggregator.set(&object.value, &mut running, &stop),
-            Some(Change::Deleted { old }) => aggregator.remove(old.value.str_at(&["metadata", "name"]), &mut running),
+            Some(Change::Deleted { old }) => {
+                aggregator.remove(old.value.str_at(&["metadata", "name"]), &mut running)
+            }
             Some(Change::Synced) => {}
         }
     }
@@ -75,7 +77,12 @@ fn group_version(spec: &Value) -> GroupVersion {
 }
 
 impl Aggregator {
-    fn set(self: &Arc<Self>, object: &Value, running: &mut HashMap<String, Running>, stop: &CancellationToken) {
+    fn set(
+        self: &Arc<Self>,
+        object: &Value,
+        running: &mut HashMap<String, Running>,
+        stop: &CancellationToken,
+    ) {
         let name = object.str_at(&["metadata", "name"]);
         let spec = object.at(&["spec"]).cloned().unwrap_or_default();
         if running.get(name).is_some_and(|r| r.spec == spec) {
@@ -113,8 +120,15 @@ impl Aggregator {
     async fn say(&self, name: &str, found: &forward::Availability) -> Result<(), Status> {
         let there = self.objects.get_latest(&resource(), "", name).await?;
         let status = if found.available { "True" } else { "False" };
-        let now = map_at(&there.value, &["status"]).items("conditions").find(|c| c.text("type") == "Available").cloned();
-        if now.is_some_and(|c| c.text("status") == status && c.text("reason") == found.reason && c.text("message") == found.message) {
+        let now = map_at(&there.value, &["status"])
+            .items("conditions")
+            .find(|c| c.text("type") == "Available")
+            .cloned();
+        if now.is_some_and(|c| {
+            c.text("status") == status
+                && c.text("reason") == found.reason
+                && c.text("message") == found.message
+        }) {
             return Ok(());
         }
         let condition = map([
@@ -134,7 +148,12 @@ impl Aggregator {
     }
 }
 
-async fn watch_over(aggregator: Arc<Aggregator>, name: String, forward: Arc<Forward>, stop: CancellationToken) {
+async fn watch_over(
+    aggregator: Arc<Aggregator>,
+    name: String,
+    forward: Arc<Forward>,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let before = forward.is_available();
         let found = forward.check().await;

@@ -26,15 +26,19 @@ pub struct Resolver {
 impl Resolver {
     /// Host and port.
     pub fn resolve(&self, namespace: &str, name: &str, port: i64) -> Result<(String, u16), Unresolved> {
-        let service = self.objects.get(&GroupResource::new("", "services"), namespace, name).ok_or_else(|| Unresolved {
-            reason: "ServiceNotFound",
-            message: format!("service/{name} in {namespace:?} is not present"),
-        })?;
+        let service =
+            self.objects.get(&GroupResource::new("", "services"), namespace, name).ok_or_else(|| {
+                Unresolved {
+                    reason: "ServiceNotFound",
+                    message: format!("service/{name} in {namespace:?} is not present"),
+                }
+            })?;
         let spec = map_at(&service.value, &["spec"]);
-        let port_row = spec.items("ports").find(|p| p.int("port") == Some(port)).ok_or_else(|| Unresolved {
-            reason: "ServicePortError",
-            message: format!("service/{name} in {namespace:?} is not listening on port {port}"),
-        })?;
+        let port_row =
+            spec.items("ports").find(|p| p.int("port") == Some(port)).ok_or_else(|| Unresolved {
+                reason: "ServicePortError",
+                message: format!("service/{name} in {namespace:?} is not listening on port {port}"),
+            })?;
         if spec.text("type") == "ExternalName" {
             return Ok((spec.text("externalName").to_owned(), number(port)));
         }
@@ -43,7 +47,10 @@ impl Resolver {
         if ready.is_empty() && spec.has("selector") {
             return Err(Unresolved {
                 reason: "MissingEndpoints",
-                message: format!("endpoints for service/{name} in {namespace:?} have no addresses with port name {:?}", port_row.text("name")),
+                message: format!(
+                    "endpoints for service/{name} in {namespace:?} have no addresses with port name {:?}",
+                    port_row.text("name")
+                ),
             });
         }
         if self.to_endpoints && !ready.is_empty() {
@@ -77,9 +84,18 @@ mod tests {
     #[test]
     fn services_resolve_to_addresses_or_endpoints() {
         let objects = Fake::with(&[
-            ("services", json!({"metadata": {"namespace": "n", "name": "s"}, "spec": {"clusterIP": "10.0.0.1", "selector": {"a": "b"}, "ports": [{"port": 443}]}})),
-            ("services", json!({"metadata": {"namespace": "n", "name": "empty"}, "spec": {"clusterIP": "10.0.0.2", "selector": {"a": "b"}, "ports": [{"port": 443}]}})),
-            ("endpoints", json!({"metadata": {"namespace": "n", "name": "s"}, "subsets": [{"addresses": [{"ip": "10.1.0.1"}], "ports": [{"port": 8443}]}]})),
+            (
+                "services",
+                json!({"metadata": {"namespace": "n", "name": "s"}, "spec": {"clusterIP": "10.0.0.1", "selector": {"a": "b"}, "ports": [{"port": 443}]}}),
+            ),
+            (
+                "services",
+                json!({"metadata": {"namespace": "n", "name": "empty"}, "spec": {"clusterIP": "10.0.0.2", "selector": {"a": "b"}, "ports": [{"port": 443}]}}),
+            ),
+            (
+                "endpoints",
+                json!({"metadata": {"namespace": "n", "name": "s"}, "subsets": [{"addresses": [{"ip": "10.1.0.1"}], "ports": [{"port": 8443}]}]}),
+            ),
         ]);
         let resolver = |to_endpoints| Resolver { objects: objects.clone(), to_endpoints };
         assert_eq!(resolver(false).resolve("n", "s", 443).unwrap(), ("10.0.0.1".into(), 443));

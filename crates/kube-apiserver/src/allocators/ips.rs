@@ -148,10 +148,7 @@ impl Ips {
         if all.is_empty() {
             nets.clone_from(&self.configured);
         }
-        nets.into_iter()
-            .filter(|net| Family::of(net.addr()) == family)
-            .map(Range::new)
-            .collect()
+        nets.into_iter().filter(|net| Family::of(net.addr()) == family).map(Range::new).collect()
     }
 
     fn in_range(&self, ip: IpAddr) -> Result<(), Error> {

@@ -91,8 +91,9 @@ async fn reconcile(b: &Bootstrap) -> Result<(), Status> {
 fn served<'a>(crds: impl Iterator<Item = &'a Value>) -> BTreeMap<String, LocalGroup> {
     let mut found = BTreeMap::new();
     for crd in crds {
-        let established =
-            map_at(crd, &["status"]).items("conditions").any(|c| c.text("type") == "Established" && c.text("status") == "True");
+        let established = map_at(crd, &["status"])
+            .items("conditions")
+            .any(|c| c.text("type") == "Established" && c.text("status") == "True");
         if !established || map_at(crd, &["metadata"]).has("deletionTimestamp") {
             continue;
         }
@@ -119,8 +120,10 @@ mod tests {
     #[test]
     fn established_served_versions_count() {
         let crd = |established: &str| {
-            value(json!({"spec": {"group": "g", "versions": [{"name": "v1", "served": true}, {"name": "v0", "served": false}]},
-                "status": {"conditions": [{"type": "Established", "status": established}]}}))
+            value(
+                json!({"spec": {"group": "g", "versions": [{"name": "v1", "served": true}, {"name": "v0", "served": false}]},
+                "status": {"conditions": [{"type": "Established", "status": established}]}}),
+            )
         };
         let yes = crd("True");
         assert_eq!(served([&yes].into_iter()).keys().collect::<Vec<_>>(), ["v1.g"]);

@@ -20,7 +20,8 @@ fn config_map(name: &str, data: Map) -> Value {
 /// `extension-apiserver-authentication`: the authorities of clients and of front proxies.
 pub async fn authentication(b: &Bootstrap) -> Result<(), Status> {
     let resource = GroupResource::new("", "configmaps");
-    let data: Map = b.settings.authentication.iter().map(|(k, v)| (k.as_str().into(), Value::from(v.as_str()))).collect();
+    let data: Map =
+        b.settings.authentication.iter().map(|(k, v)| (k.as_str().into(), Value::from(v.as_str()))).collect();
     let wanted = config_map("extension-apiserver-authentication", data);
     let Some(there) = b.find(&resource, NAMESPACE, "extension-apiserver-authentication").await? else {
         return b.ensure(&resource, wanted).await;
@@ -40,13 +41,15 @@ pub async fn authentication(b: &Bootstrap) -> Result<(), Status> {
 /// Several masters with different authorities: all of them count.
 fn merge(data: &mut Map, key: &str, value: &Value) {
     let (old, new) = (data.text(key).to_owned(), value.as_str().unwrap_or_default());
-    let both = if key.ends_with("client-ca-file") && !old.is_empty() && !old.contains(new.trim()) && !new.is_empty() {
-        format!("{old}{new}")
-    } else if key.ends_with("client-ca-file") && old.contains(new.trim()) && !new.is_empty() {
-        old
-    } else {
-        new.to_owned()
-    };
+    let both =
+        if key.ends_with("client-ca-file") && !old.is_empty() && !old.contains(new.trim()) && !new.is_empty()
+        {
+            format!("{old}{new}")
+        } else if key.ends_with("client-ca-file") && old.contains(new.trim()) && !new.is_empty() {
+            old
+        } else {
+            new.to_owned()
+        };
     data.insert(key, both);
 }
 
@@ -54,5 +57,9 @@ fn merge(data: &mut Map, key: &str, value: &Value) {
 pub async fn token_tracking(b: &Bootstrap) -> Result<(), Status> {
     let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let data = map([("since", since.into())]);
-    b.ensure(&GroupResource::new("", "configmaps"), config_map("kube-apiserver-legacy-service-account-token-tracking", data)).await
+    b.ensure(
+        &GroupResource::new("", "configmaps"),
+        config_map("kube-apiserver-legacy-service-account-token-tracking", data),
+    )
+    .await
 }

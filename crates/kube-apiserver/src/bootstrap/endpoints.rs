@@ -8,8 +8,8 @@ use apimachinery::{GroupResource, Status};
 use bytes::Bytes;
 use etcd::{DeleteRangeRequest, PutRequest, RangeRequest};
 
-use super::service::{NAME, NAMESPACE};
 use super::Bootstrap;
+use super::service::{NAME, NAMESPACE};
 use crate::allocators::envelope::{self, Unreadable};
 use crate::strategies::fields::{Fields, map, map_at};
 
@@ -66,7 +66,8 @@ fn address(bytes: &[u8]) -> Result<Option<IpAddr>, Unreadable> {
 
 async fn write(b: &Bootstrap, masters: Vec<IpAddr>) -> Result<(), Status> {
     // The Service's own family alone.
-    let own: Vec<IpAddr> = masters.into_iter().filter(|ip| ip.is_ipv4() == b.settings.advertise.is_ipv4()).collect();
+    let own: Vec<IpAddr> =
+        masters.into_iter().filter(|ip| ip.is_ipv4() == b.settings.advertise.is_ipv4()).collect();
     let port = i64::from(b.settings.secure_port);
     one(b, &GroupResource::new("", "endpoints"), endpoints(&own, port), &["subsets"]).await?;
     let family = if b.settings.advertise.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -74,7 +75,12 @@ async fn write(b: &Bootstrap, masters: Vec<IpAddr>) -> Result<(), Status> {
     one(b, &slices, slice(&own, port, family), &["endpoints", "ports"]).await
 }
 
-async fn one(b: &Bootstrap, resource: &GroupResource, wanted: Value, parts: &'static [&'static str]) -> Result<(), Status> {
+async fn one(
+    b: &Bootstrap,
+    resource: &GroupResource,
+    wanted: Value,
+    parts: &'static [&'static str],
+) -> Result<(), Status> {
     let Some(there) = b.find(resource, NAMESPACE, NAME).await? else {
         return b.ensure(resource, wanted).await;
     };
@@ -95,7 +101,11 @@ async fn one(b: &Bootstrap, resource: &GroupResource, wanted: Value, parts: &'st
 }
 
 fn metadata(label: &str, value: &str) -> Map {
-    map([("name", NAME.into()), ("namespace", NAMESPACE.into()), ("labels", map([(label, value.into())]).into())])
+    map([
+        ("name", NAME.into()),
+        ("namespace", NAMESPACE.into()),
+        ("labels", map([(label, value.into())]).into()),
+    ])
 }
 
 fn ports(port: i64) -> Vec<Value> {
@@ -103,7 +113,8 @@ fn ports(port: i64) -> Vec<Value> {
 }
 
 fn endpoints(masters: &[IpAddr], port: i64) -> Value {
-    let addresses: Vec<Value> = masters.iter().map(|ip| Value::Map(map([("ip", ip.to_string().into())]))).collect();
+    let addresses: Vec<Value> =
+        masters.iter().map(|ip| Value::Map(map([("ip", ip.to_string().into())]))).collect();
     let subset = map([("addresses", addresses.into()), ("ports", ports(port).into())]);
     Value::Map(map([
         ("apiVersion", "v1".into()),
@@ -116,7 +127,10 @@ fn endpoints(masters: &[IpAddr], port: i64) -> Value {
 fn slice(masters: &[IpAddr], port: i64, family: &str) -> Value {
     let endpoint = |ip: &IpAddr| {
         let addresses = vec![Value::from(ip.to_string())];
-        Value::Map(map([("addresses", addresses.into()), ("conditions", map([("ready", true.into())]).into())]))
+        Value::Map(map([
+            ("addresses", addresses.into()),
+            ("conditions", map([("ready", true.into())]).into()),
+        ]))
     };
     Value::Map(map([
         ("apiVersion", "discovery.k8s.io/v1".into()),

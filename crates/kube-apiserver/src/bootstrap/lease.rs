@@ -70,7 +70,14 @@ fn lease(name: &str, holder: &str, hostname: &str, address: &str, now: Value) ->
     let metadata = map([
         ("name", name.into()),
         ("namespace", NAMESPACE.into()),
-        ("labels", map([("apiserver.kubernetes.io/identity", "kube-apiserver".into()), ("kubernetes.io/hostname", hostname.into())]).into()),
+        (
+            "labels",
+            map([
+                ("apiserver.kubernetes.io/identity", "kube-apiserver".into()),
+                ("kubernetes.io/hostname", hostname.into()),
+            ])
+            .into(),
+        ),
         ("annotations", map([("kubernetes.io/peer-advertise-address", address.into())]).into()),
     ]);
     let spec = map([

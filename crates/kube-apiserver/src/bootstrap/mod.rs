@@ -70,16 +70,39 @@ const RETRY: Duration = Duration::from_millis(200);
 impl Bootstrap {
     /// Starts all hooks; each is tried until it succeeds.
     pub fn start(&self, health: &Health) {
-        self.hook(health, "start-system-namespaces-controller", |b| async move { simple::namespaces(&b).await });
+        self.hook(
+            health,
+            "start-system-namespaces-controller",
+            |b| async move { simple::namespaces(&b).await },
+        );
         self.hook(health, "rbac/bootstrap-roles", |b| async move { rbac::reconcile(&b).await });
-        self.hook(health, "scheduling/bootstrap-system-priority-classes", |b| async move { simple::priority_classes(&b).await });
-        self.hook(health, "priority-and-fairness-config-producer", |b| async move { flowcontrol::reconcile(&b).await });
-        self.hook(health, "start-kubernetes-service-cidr-controller", |b| async move { service::cidr(&b).await });
-        self.hook(health, "start-cluster-authentication-info-controller", |b| async move { configmaps::authentication(&b).await });
-        self.hook(health, "start-legacy-token-tracking-controller", |b| async move { configmaps::token_tracking(&b).await });
-        self.hook(health, "apiservice-registration-controller", |b| async move { apiservices::local(&b).await });
+        self.hook(health, "scheduling/bootstrap-system-priority-classes", |b| async move {
+            simple::priority_classes(&b).await
+        });
+        self.hook(health, "priority-and-fairness-config-producer", |b| async move {
+            flowcontrol::reconcile(&b).await
+        });
+        self.hook(
+            health,
+            "start-kubernetes-service-cidr-controller",
+            |b| async move { service::cidr(&b).await },
+        );
+        self.hook(health, "start-cluster-authentication-info-controller", |b| async move {
+            configmaps::authentication(&b).await
+        });
+        self.hook(health, "start-legacy-token-tracking-controller", |b| async move {
+            configmaps::token_tracking(&b).await
+        });
+        self.hook(
+            health,
+            "apiservice-registration-controller",
+            |b| async move { apiservices::local(&b).await },
+        );
         self.background("bootstrap-controller", |b| async move { service::run(b).await });
-        self.background("start-kube-apiserver-identity-lease-controller", |b| async move { lease::run(b).await });
+        self.background(
+            "start-kube-apiserver-identity-lease-controller",
+            |b| async move { lease::run(b).await },
+        );
         self.background("apiservice-autoregister", |b| async move { apiservices::run(b).await });
     }
 
@@ -129,7 +152,12 @@ impl Bootstrap {
     }
 
     /// As it is in the store, None if it is not there.
-    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
+    async fn find(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Value>>, Status> {
         match self.objects.get_latest(resource, namespace, name).await {
             Ok(object) => Ok(Some(object.value)),
             Err(status) if status.is(Reason::NotFound) => Ok(None),
@@ -173,7 +201,9 @@ fn version_of(object: &Value) -> &str {
 
 /// The bootstrap objects of a resource, with apiVersion and kind.
 pub(crate) fn objects_of(group: &str, resource: &str) -> Vec<Value> {
-    let rows = api::resources::BOOTSTRAP.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let rows = api::resources::BOOTSTRAP
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut found = Vec::new();
     for row in rows {
         let Some(path) = row["path"].as_str() else { continue };
@@ -203,7 +233,8 @@ pub(crate) fn objects_of(group: &str, resource: &str) -> Vec<Value> {
 
 fn kind_of(group: &str, version: &str, resource: &str) -> Option<String> {
     let rows = api::resources::builtin();
-    let row = rows.iter().find(|r| &*r.group == group && &*r.version == version && &*r.resource == resource)?;
+    let row =
+        rows.iter().find(|r| &*r.group == group && &*r.version == version && &*r.resource == resource)?;
     Some(row.kind.to_string())
 }
 

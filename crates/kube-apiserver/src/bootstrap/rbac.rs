@@ -91,8 +91,11 @@ fn extend(there: &mut Map, wanted: &Map) {
         there.copy_from(wanted, "aggregationRule");
         return;
     }
-    let missing_rules: Vec<Value> =
-        wanted.items("rules").filter(|r| !there.items("rules").any(|t| covers(t, r))).map(|r| Value::Map(r.clone())).collect();
+    let missing_rules: Vec<Value> = wanted
+        .items("rules")
+        .filter(|r| !there.items("rules").any(|t| covers(t, r)))
+        .map(|r| Value::Map(r.clone()))
+        .collect();
     append(there, "rules", missing_rules);
     let missing_subjects: Vec<Value> = wanted
         .items("subjects")
@@ -122,7 +125,8 @@ fn covers(rule: &Map, wanted: &Map) -> bool {
         any || wanted.list(key).iter().all(|v| has.contains(v))
     };
     let names = rule.list("resourceNames").is_empty()
-        || (!wanted.list("resourceNames").is_empty() && wanted.list("resourceNames").iter().all(|v| rule.list("resourceNames").contains(v)));
+        || (!wanted.list("resourceNames").is_empty()
+            && wanted.list("resourceNames").iter().all(|v| rule.list("resourceNames").contains(v)));
     names && ["verbs", "apiGroups", "resources", "nonResourceURLs"].iter().all(|k| all(k))
 }
 
@@ -135,14 +139,17 @@ mod tests {
     #[test]
     fn roles_get_back_what_they_lost() {
         let wanted = value(json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}));
-        let wider = value(json!({"rules": [{"verbs": ["*"], "apiGroups": [""], "resources": ["pods", "nodes"]}]}));
-        let other = value(json!({"rules": [{"verbs": ["get"], "apiGroups": ["apps"], "resources": ["pods"]}]}));
+        let wider =
+            value(json!({"rules": [{"verbs": ["*"], "apiGroups": [""], "resources": ["pods", "nodes"]}]}));
+        let other =
+            value(json!({"rules": [{"verbs": ["get"], "apiGroups": ["apps"], "resources": ["pods"]}]}));
         let out = value(json!({"metadata": {"annotations": {AUTO_UPDATE: "false"}}}));
         assert_eq!(plan(of(&wanted), of(&wanted)), Plan::Keep);
         assert_eq!(plan(of(&wider), of(&wanted)), Plan::Keep);
         assert_eq!(plan(of(&other), of(&wanted)), Plan::Extend);
         assert_eq!(plan(of(&out), of(&wanted)), Plan::Keep);
-        let binding = |role: &str| value(json!({"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": []}));
+        let binding =
+            |role: &str| value(json!({"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": []}));
         assert_eq!(plan(of(&binding("a")), of(&binding("b"))), Plan::Replace);
     }
 }

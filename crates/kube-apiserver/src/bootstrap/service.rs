@@ -17,7 +17,8 @@ pub const NAME: &str = "kubernetes";
 pub const NAMESPACE: &str = "default";
 
 pub async fn cidr(b: &Bootstrap) -> Result<(), Status> {
-    let cidrs: Vec<Value> = b.settings.service_cidrs.iter().map(|c| Value::from(c.trunc().to_string())).collect();
+    let cidrs: Vec<Value> =
+        b.settings.service_cidrs.iter().map(|c| Value::from(c.trunc().to_string())).collect();
     let wanted = Value::Map(map([
         ("apiVersion", "networking.k8s.io/v1".into()),
         ("kind", "ServiceCIDR".into()),

@@ -29,9 +29,11 @@ impl Endpoint for Binding {
             return Err(Status::bad_request("name in URL does not match name in Binding object"));
         }
         let now = cx.now;
-        let change = |pod: &mut Value| bind(pod, &binding, now).map_err(|why| Status::conflict(&resource, name, why));
+        let change =
+            |pod: &mut Value| bind(pod, &binding, now).map_err(|why| Status::conflict(&resource, name, why));
         if cx.dry_run {
-            let mut pod = Value::clone(&self.objects.get_latest(&kinds::PODS, &cx.info.namespace, name).await?.value);
+            let mut pod =
+                Value::clone(&self.objects.get_latest(&kinds::PODS, &cx.info.namespace, name).await?.value);
             change(&mut pod)?;
         } else {
             self.objects.update(cx, &kinds::PODS, "", &cx.info.namespace, name, &change).await?;
@@ -63,7 +65,10 @@ fn bind(pod: &mut Value, binding: &Value, now: jiff::Timestamp) -> Result<(), St
     let name = meta.text("name");
     let uid = binding.str_at(&["metadata", "uid"]);
     if !uid.is_empty() && uid != meta.text("uid") {
-        return Err(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta.text("uid")));
+        return Err(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            meta.text("uid")
+        ));
     }
     if meta.has("deletionTimestamp") {
         return Err(format!("pod {name} is being deleted, cannot be assigned to a host"));
@@ -113,8 +118,10 @@ mod tests {
     #[test]
     fn a_pod_is_bound_once() {
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let binding = value(json!({"metadata": {"annotations": {"a": "b"}}, "target": {"kind": "Node", "name": "n"}}));
-        let mut pod = value(json!({"metadata": {"name": "p"}, "spec": {}, "status": {"nominatedNodeName": "m"}}));
+        let binding =
+            value(json!({"metadata": {"annotations": {"a": "b"}}, "target": {"kind": "Node", "name": "n"}}));
+        let mut pod =
+            value(json!({"metadata": {"name": "p"}, "spec": {}, "status": {"nominatedNodeName": "m"}}));
         bind(&mut pod, &binding, now).unwrap();
         assert_eq!(pod.str_at(&["spec", "nodeName"]), "n");
         assert_eq!(pod.str_at(&["metadata", "annotations", "a"]), "b");

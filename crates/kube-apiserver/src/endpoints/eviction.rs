@@ -60,7 +60,13 @@ impl Eviction {
         Ok(first)
     }
 
-    async fn decrement(&self, cx: &RequestContext, budget: &Value, pod: &Value, dry_run: bool) -> Result<(), Status> {
+    async fn decrement(
+        &self,
+        cx: &RequestContext,
+        budget: &Value,
+        pod: &Value,
+        dry_run: bool,
+    ) -> Result<(), Status> {
         let name = budget.str_at(&["metadata", "name"]);
         let namespace = budget.str_at(&["metadata", "namespace"]);
         let (evicted, now) = (pod.str_at(&["metadata", "name"]), cx.now);
@@ -86,10 +92,16 @@ impl Eviction {
         self.objects.update(cx, &kinds::PODS, "status", namespace, name, &mark).await?;
         let wanted = options.sub("preconditions").cloned().unwrap_or_default();
         let preconditions = Preconditions {
-            uid: Some(if wanted.text("uid").is_empty() { uid.clone() } else { wanted.text("uid").to_owned() }),
+            uid: Some(if wanted.text("uid").is_empty() {
+                uid.clone()
+            } else {
+                wanted.text("uid").to_owned()
+            }),
             resource_version: None,
         };
-        self.objects.delete(cx, &kinds::PODS, namespace, name, options.int("gracePeriodSeconds"), preconditions).await
+        self.objects
+            .delete(cx, &kinds::PODS, namespace, name, options.int("gracePeriodSeconds"), preconditions)
+            .await
     }
 }
 
@@ -100,7 +112,9 @@ fn ignores_budgets(pod: &Value) -> bool {
 
 /// A pod that is not ready does not count for its budget; whether it may go then is the budget's policy.
 fn budget_is_met_without(pod: &Value, budget: &Value) -> bool {
-    let ready = map_at(pod, &["status"]).items("conditions").any(|c| c.text("type") == "Ready" && c.text("status") == "True");
+    let ready = map_at(pod, &["status"])
+        .items("conditions")
+        .any(|c| c.text("type") == "Ready" && c.text("status") == "True");
     if ready {
         return false;
     }
@@ -128,7 +142,10 @@ fn decrement(budget: &mut Value, pod: &str, now: jiff::Timestamp) -> Result<(), 
     let number = |name: &str| budget.int_at(&["status", name]).unwrap_or(0);
     let generation = budget.int_at(&["metadata", "generation"]).unwrap_or(0);
     if number("observedGeneration") < generation {
-        return Err(refused(10, format!("The disruption budget {name} is still being processed by the server.")));
+        return Err(refused(
+            10,
+            format!("The disruption budget {name} is still being processed by the server."),
+        ));
     }
     let allowed = number("disruptionsAllowed");
     let forbidden = |why: &str| Err(Status::forbidden(&kinds::BUDGETS, &name, why));
@@ -140,7 +157,10 @@ fn decrement(budget: &mut Value, pod: &str, now: jiff::Timestamp) -> Result<(), 
     }
     if allowed == 0 {
         let (needs, has) = (number("desiredHealthy"), number("currentHealthy"));
-        return Err(refused(0, format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently")));
+        return Err(refused(
+            0,
+            format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently"),
+        ));
     }
     let status = budget.as_map_or_make().map_mut("status");
     status.insert("disruptionsAllowed", allowed - 1);
@@ -195,16 +215,24 @@ mod tests {
         assert!(budget.at(&["status", "disruptedPods", "p"]).is_some());
         let refused = decrement(&mut budget, "q", now).unwrap_err();
         assert_eq!(refused.code, 429);
-        assert_eq!(refused.details.as_ref().unwrap().causes[0].message, "The disruption budget b needs 2 healthy pods and has 3 currently");
+        assert_eq!(
+            refused.details.as_ref().unwrap().causes[0].message,
+            "The disruption budget b needs 2 healthy pods and has 3 currently"
+        );
         budget.set_at(&["metadata", "generation"], 2i64);
-        assert_eq!(decrement(&mut budget, "q", now).unwrap_err().details.as_ref().unwrap().retry_after_seconds, 10);
+        assert_eq!(
+            decrement(&mut budget, "q", now).unwrap_err().details.as_ref().unwrap().retry_after_seconds,
+            10
+        );
     }
 
     #[test]
     fn unready_pods_go_by_policy() {
         let pod = value(json!({"status": {"phase": "Running"}}));
         let budget = |policy: &str, has: i64| {
-            value(json!({"spec": {"unhealthyPodEvictionPolicy": policy}, "status": {"currentHealthy": has, "desiredHealthy": 2}}))
+            value(
+                json!({"spec": {"unhealthyPodEvictionPolicy": policy}, "status": {"currentHealthy": has, "desiredHealthy": 2}}),
+            )
         };
         assert!(budget_is_met_without(&pod, &budget("AlwaysAllow", 0)));
         assert!(budget_is_met_without(&pod, &budget("IfHealthyBudget", 2)));

@@ -58,8 +58,10 @@ impl Strategy for Approval {
         let decided = |c: &Value| matches!(c.str_at(&["type"]), "Approved" | "Denied" | "Failed");
         let before = old.sub("status").map(|s| s.list("conditions").to_vec()).unwrap_or_default();
         let mut all: Vec<Value> = wanted;
-        let kept: Vec<Value> =
-            before.into_iter().filter(|c| decided(c) && !all.iter().any(|a| a.str_at(&["type"]) == c.str_at(&["type"]))).collect();
+        let kept: Vec<Value> = before
+            .into_iter()
+            .filter(|c| decided(c) && !all.iter().any(|a| a.str_at(&["type"]) == c.str_at(&["type"])))
+            .collect();
         all.extend(kept);
         for c in all.iter_mut().filter_map(Value::as_map_mut) {
             let now = crate::strategies::fields::time(cx.now);

@@ -51,9 +51,13 @@ impl Endpoint for Token {
         let metadata = request.as_map_or_make().map_mut("metadata");
         metadata.insert("name", name);
         metadata.insert("namespace", namespace);
-        request.set_at(&["spec", "audiences"], issued.audiences.iter().map(|a| Value::from(a.as_str())).collect::<Vec<_>>());
+        request.set_at(
+            &["spec", "audiences"],
+            issued.audiences.iter().map(|a| Value::from(a.as_str())).collect::<Vec<_>>(),
+        );
         request.set_at(&["spec", "expirationSeconds"], issued.expiration_seconds);
-        let status = map([("token", issued.token.into()), ("expirationTimestamp", fields::time(issued.expires))]);
+        let status =
+            map([("token", issued.token.into()), ("expirationTimestamp", fields::time(issued.expires))]);
         request.set_at(&["status"], status);
         Ok(Answer::Object(201, request))
     }
@@ -67,10 +71,18 @@ fn invalid(errors: &[Error]) -> Status {
 fn validate(seconds: i64) -> Result<(), Status> {
     let at = Path::new("spec").child("expirationSeconds");
     if seconds < MIN_SECONDS {
-        return Err(invalid(&[Error::invalid(&at, &seconds, "may not specify a duration less than 10 minutes")]));
+        return Err(invalid(&[Error::invalid(
+            &at,
+            &seconds,
+            "may not specify a duration less than 10 minutes",
+        )]));
     }
     if seconds > MAX_SECONDS {
-        return Err(invalid(&[Error::invalid(&at, &seconds, "may not specify a duration larger than 2^32 seconds")]));
+        return Err(invalid(&[Error::invalid(
+            &at,
+            &seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        )]));
     }
     Ok(())
 }
@@ -92,7 +104,9 @@ impl Token {
             ("v1", "Secret") => (&kinds::SECRETS, namespace),
             ("v1", "Node") => (&kinds::NODES, ""),
             (version, kind) => {
-                return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+                return Err(Status::bad_request(format!(
+                    "cannot bind token to object of type {version}, Kind={kind}"
+                )));
             }
         };
         let object = self.objects.get_latest(resource, namespace, bound.text("name")).await?.value;
@@ -107,13 +121,16 @@ impl Token {
     fn bound_pod(&self, pod: &Value, account: &str) -> Result<Bound, Status> {
         let theirs = pod.str_at(&["spec", "serviceAccountName"]);
         if theirs != account {
-            let why = format!("cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name.");
+            let why = format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+            );
             return Err(Status::bad_request(why));
         }
         let node = pod.str_at(&["spec", "nodeName"]);
         let found = self.objects.get(&kinds::NODES, "", node).map(|n| reference(&n.value));
         // A node that is gone is still named, without its uid.
-        let node = (!node.is_empty()).then(|| found.unwrap_or(Reference { name: node.into(), uid: String::new() }));
+        let node =
+            (!node.is_empty()).then(|| found.unwrap_or(Reference { name: node.into(), uid: String::new() }));
         Ok(Bound::Pod { pod: reference(pod), node })
     }
 }
@@ -121,7 +138,9 @@ impl Token {
 fn check_uid(resource: &GroupResource, object: &Value, uid: &str) -> Result<(), Status> {
     let meta = map_at(object, &["metadata"]);
     if !uid.is_empty() && uid != meta.text("uid") {
-        let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(Status::conflict(resource, meta.text("name"), why));
     }
     Ok(())

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use clap::{ArgAction, Args, Parser};
-use component_base::{FeatureGates, GoDuration};
 use component_base::flags::{FlagError, LoggingOptions, Pairs, Parsed};
+use component_base::{FeatureGates, GoDuration};
 
 /// All of kube-apiserver's command line.
 #[derive(Clone, Debug, Parser)]
@@ -195,7 +195,11 @@ pub struct Kubelet {
     pub kubelet_client_key: String,
     #[arg(long, default_value = "")]
     pub kubelet_certificate_authority: String,
-    #[arg(long, value_delimiter = ',', default_value = "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP"
+    )]
     pub kubelet_preferred_address_types: Vec<String>,
     #[arg(long, default_value = "5s")]
     pub kubelet_timeout: GoDuration,
@@ -220,7 +224,9 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Parsed<Options>, FlagError> {
-        Options::parse_from_args(std::iter::once("kube-apiserver").chain(args.iter().copied()).map(OsString::from))
+        Options::parse_from_args(
+            std::iter::once("kube-apiserver").chain(args.iter().copied()).map(OsString::from),
+        )
     }
 
     #[test]

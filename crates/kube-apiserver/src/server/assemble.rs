@@ -60,15 +60,25 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     let builder = openid(builder, &options, &network)?;
     let builder = listen(builder, &options, &network)?;
     let catalog = builder.catalog();
-    let resolver = Resolver { objects: objects.clone(), to_endpoints: options.features.enable_aggregator_routing };
+    let resolver =
+        Resolver { objects: objects.clone(), to_endpoints: options.features.enable_aggregator_routing };
     let custom = crd::Controller::start(builder.registry(), objects.clone(), resolver, stop.clone());
     catalog.set_filling(true);
     tokio::spawn(filled(catalog.clone(), custom.clone()));
-    health.add_ready("crd-informer-synced", move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) });
+    health.add_ready(
+        "crd-informer-synced",
+        move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) },
+    );
     let server = builder.start().await?;
     tokio::spawn(aggregator::run(Arc::new(aggregator(&options, &objects, catalog)?), stop.clone()));
     let settings = settings(&options, &network, local_groups)?;
-    Bootstrap { objects: objects.clone(), store: store.clone(), settings: Arc::new(settings), stop: stop.clone() }.start(&health);
+    Bootstrap {
+        objects: objects.clone(),
+        store: store.clone(),
+        settings: Arc::new(settings),
+        stop: stop.clone(),
+    }
+    .start(&health);
     tokio::spawn(compaction::run(store.clone(), options.store.etcd_compaction_interval.0, stop.clone()));
     tokio::spawn(repair::run(objects, services.ips, services.ports, stop));
     Ok((server, store))
@@ -106,9 +116,15 @@ impl Network {
         let text = &options.services.service_cluster_ip_range;
         let parts = text.split(',').filter(|p| !p.is_empty());
         let service_cidrs: Vec<IpNet> = parts
-            .map(|p| p.trim().parse::<IpNet>().map(|n| n.trunc()).map_err(|_| bad("service-cluster-ip-range", text)))
+            .map(|p| {
+                p.trim()
+                    .parse::<IpNet>()
+                    .map(|n| n.trunc())
+                    .map_err(|_| bad("service-cluster-ip-range", text))
+            })
             .collect::<Result<_, _>>()?;
-        let dual = service_cidrs.len() == 2 && service_cidrs[0].addr().is_ipv4() != service_cidrs[1].addr().is_ipv4();
+        let dual = service_cidrs.len() == 2
+            && service_cidrs[0].addr().is_ipv4() != service_cidrs[1].addr().is_ipv4();
         if service_cidrs.is_empty() || (service_cidrs.len() > 1 && !dual) {
             return Err(bad("service-cluster-ip-range", text));
         }
@@ -150,7 +166,12 @@ struct Services {
 }
 
 impl Services {
-    fn new(options: &Options, network: &Network, store: &SharedStore, objects: &Arc<dyn Objects>) -> Result<Self, Error> {
+    fn new(
+        options: &Options,
+        network: &Network,
+        store: &SharedStore,
+        objects: &Arc<dyn Objects>,
+    ) -> Result<Self, Error> {
         let ips = Arc::new(Ips::new(objects.clone(), network.service_cidrs.clone()));
         let key = format!("{}/ranges/servicenodeports", options.store.etcd_prefix);
         let (base, size) = network.node_ports;
@@ -163,7 +184,11 @@ impl Services {
 
 fn api_audiences(options: &Options) -> Vec<String> {
     let given = &options.authentication.api_audiences;
-    if given.is_empty() { options.authentication.service_account_issuer.iter().take(1).cloned().collect() } else { given.clone() }
+    if given.is_empty() {
+        options.authentication.service_account_issuer.iter().take(1).cloned().collect()
+    } else {
+        given.clone()
+    }
 }
 
 fn keys(options: &Options) -> Result<Keys, Error> {
@@ -181,7 +206,9 @@ fn keys(options: &Options) -> Result<Keys, Error> {
 
 fn issuer(options: &Options) -> Result<Option<Arc<Issuer>>, Error> {
     let a = &options.authentication;
-    let (Some(issuer), false) = (a.service_account_issuer.first(), a.service_account_signing_key_file.is_empty()) else {
+    let (Some(issuer), false) =
+        (a.service_account_issuer.first(), a.service_account_signing_key_file.is_empty())
+    else {
         return Ok(None);
     };
     let max = a.service_account_max_token_expiration.0.as_secs() as i64;
@@ -202,14 +229,15 @@ fn authentication(options: &Options, objects: Arc<dyn Objects>) -> Result<Authen
     let or = |given: &[String], otherwise: &[&str]| -> Vec<String> {
         if given.is_empty() { otherwise.iter().map(|s| (*s).to_owned()).collect() } else { given.to_vec() }
     };
-    let request_header = pool(&a.requestheader_client_ca_file)?.map(|pool| authn::request_header::RequestHeader {
-        pool,
-        allowed_names: a.requestheader_allowed_names.clone(),
-        username_headers: or(&a.requestheader_username_headers, &["x-remote-user"]),
-        uid_headers: a.requestheader_uid_headers.clone(),
-        group_headers: or(&a.requestheader_group_headers, &["x-remote-group"]),
-        extra_prefixes: or(&a.requestheader_extra_headers_prefix, &["x-remote-extra-"]),
-    });
+    let request_header =
+        pool(&a.requestheader_client_ca_file)?.map(|pool| authn::request_header::RequestHeader {
+            pool,
+            allowed_names: a.requestheader_allowed_names.clone(),
+            username_headers: or(&a.requestheader_username_headers, &["x-remote-user"]),
+            uid_headers: a.requestheader_uid_headers.clone(),
+            group_headers: or(&a.requestheader_group_headers, &["x-remote-group"]),
+            extra_prefixes: or(&a.requestheader_extra_headers_prefix, &["x-remote-extra-"]),
+        });
     let tokens = files::read_optional(&a.token_auth_file)?;
     let accounts = match a.service_account_issuer.is_empty() {
         true => None,
@@ -243,13 +271,21 @@ fn plugins(
     let to_endpoints = options.features.enable_aggregator_routing;
     let webhooks = Arc::new(webhook::Webhooks::new(objects.clone()).to_endpoints(to_endpoints));
     webhooks.start();
-    let context = admission::Context { objects: objects.clone(), authorization: authorization.clone(), webhooks };
+    let context =
+        admission::Context { objects: objects.clone(), authorization: authorization.clone(), webhooks };
     Ok(admission::plugins(&names, &context))
 }
 
-fn aggregator(options: &Options, objects: &Arc<dyn Objects>, catalog: Arc<Catalog>) -> Result<Aggregator, Error> {
+fn aggregator(
+    options: &Options,
+    objects: &Arc<dyn Objects>,
+    catalog: Arc<Catalog>,
+) -> Result<Aggregator, Error> {
     let f = &options.features;
-    let identity = match (files::read_optional(&f.proxy_client_cert_file)?, files::read_optional(&f.proxy_client_key_file)?) {
+    let identity = match (
+        files::read_optional(&f.proxy_client_cert_file)?,
+        files::read_optional(&f.proxy_client_key_file)?,
+    ) {
         (Some(certificate), Some(key)) => Some(aggregator::Identity { certificate, key }),
         _ => None,
     };
@@ -283,23 +319,39 @@ fn connect_endpoints(
     use connect::{KubeletClient, log, proxy, stream};
     let k = &options.kubelet;
     let ca = files::read_optional(&k.kubelet_certificate_authority)?;
-    let identity = (files::read_optional(&k.kubelet_client_certificate)?, files::read_optional(&k.kubelet_client_key)?);
+    let identity =
+        (files::read_optional(&k.kubelet_client_certificate)?, files::read_optional(&k.kubelet_client_key)?);
     let identity = match &identity {
         (Some(certificate), Some(key)) => Some((certificate.as_str(), key.as_str())),
         _ => None,
     };
-    let kubelets = Arc::new(KubeletClient::new(objects.clone(), k.kubelet_preferred_address_types.clone(), ca, identity)?);
+    let kubelets = Arc::new(KubeletClient::new(
+        objects.clone(),
+        k.kubelet_preferred_address_types.clone(),
+        ca,
+        identity,
+    )?);
     let shared = || (objects.clone(), kubelets.clone());
-    for (name, kind) in
-        [("exec", stream::Kind::Exec), ("attach", stream::Kind::Attach), ("portforward", stream::Kind::PortForward)]
-    {
+    for (name, kind) in [
+        ("exec", stream::Kind::Exec),
+        ("attach", stream::Kind::Attach),
+        ("portforward", stream::Kind::PortForward),
+    ] {
         let (objects, kubelets) = shared();
         let authorizer: Option<Arc<dyn Authorizer>> = Some(authorization.clone());
-        all.add("", &format!("pods/{name}"), Arc::new(stream::Stream { kind, objects, kubelets, authorizer }));
+        all.add(
+            "",
+            &format!("pods/{name}"),
+            Arc::new(stream::Stream { kind, objects, kubelets, authorizer }),
+        );
     }
     let (o, kubelets_of_logs) = shared();
     all.add("", "pods/log", Arc::new(log::Log { objects: o, kubelets: kubelets_of_logs }));
-    for (path, kind) in [("pods/proxy", proxy::Kind::Pod), ("services/proxy", proxy::Kind::Service), ("nodes/proxy", proxy::Kind::Node)] {
+    for (path, kind) in [
+        ("pods/proxy", proxy::Kind::Pod),
+        ("services/proxy", proxy::Kind::Service),
+        ("nodes/proxy", proxy::Kind::Node),
+    ] {
         let (objects, kubelets) = shared();
         all.add("", path, Arc::new(proxy::Proxy::new(kind, objects, kubelets)?));
     }
@@ -312,7 +364,9 @@ fn openid(builder: ServerBuilder, options: &Options, network: &Network) -> Resul
     let a = &options.authentication;
     let Some(issuer) = a.service_account_issuer.first() else { return Ok(builder) };
     let uri = match (a.service_account_jwks_uri.as_str(), options.serving.external_hostname.as_str()) {
-        ("", "") => format!("https://{}{JWKS_PATH}", SocketAddr::new(network.advertise, options.serving.secure_port)),
+        ("", "") => {
+            format!("https://{}{JWKS_PATH}", SocketAddr::new(network.advertise, options.serving.secure_port))
+        }
         ("", host) => format!("https://{host}{JWKS_PATH}"),
         (uri, _) => uri.to_owned(),
     };
@@ -366,7 +420,11 @@ fn settings(options: &Options, network: &Network, local_groups: Vec<LocalGroup>)
     let reconcile_endpoints = match options.services.endpoint_reconciler_type.as_str() {
         "lease" => true,
         "none" => false,
-        other => return Err(Error::Option(format!("--endpoint-reconciler-type={other} is not supported: lease or none"))),
+        other => {
+            return Err(Error::Option(format!(
+                "--endpoint-reconciler-type={other} is not supported: lease or none"
+            )));
+        }
     };
     Ok(Settings {
         advertise: network.advertise,

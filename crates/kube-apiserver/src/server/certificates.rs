@@ -14,7 +14,10 @@ use crate::options::Serving;
 /// The TLS configuration to listen with. A changed file is noticed at new connections.
 pub fn tls(options: &Serving, names: &[String]) -> Result<Tls, Error> {
     if !matches!(options.tls_min_version.as_str(), "" | "VersionTLS12" | "VersionTLS13") {
-        return Err(Error::Option(format!("--tls-min-version={} is not supported: VersionTLS12 or VersionTLS13", options.tls_min_version)));
+        return Err(Error::Option(format!(
+            "--tls-min-version={} is not supported: VersionTLS12 or VersionTLS13",
+            options.tls_min_version
+        )));
     }
     let source = match (options.tls_cert_file.as_str(), options.tls_private_key_file.as_str()) {
         ("", "") => generated(&options.cert_dir, names)?,
@@ -44,16 +47,23 @@ fn generated(folder: &str, names: &[String]) -> Result<CertificateSource, Error>
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
 }
 
 /// Names under which clients reach the server.
 pub fn names(advertise: IpAddr, service: Option<IpAddr>) -> Vec<String> {
-    let mut names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-        .iter()
-        .map(|n| (*n).to_owned())
-        .collect();
+    let mut names: Vec<String> = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .iter()
+    .map(|n| (*n).to_owned())
+    .collect();
     names.push("127.0.0.1".into());
     names.push(component_base::hostname());
     names.push(advertise.to_string());

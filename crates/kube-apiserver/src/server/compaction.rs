@@ -69,7 +69,8 @@ mod tests {
     #[tokio::test]
     async fn two_masters_compact_once() {
         let folder = tempfile::tempdir().unwrap();
-        let store: SharedStore = Arc::new(etcd::Embedded::open(etcd::embedded::Options::new(folder.path())).unwrap());
+        let store: SharedStore =
+            Arc::new(etcd::Embedded::open(etcd::embedded::Options::new(folder.path())).unwrap());
         let (mut a, mut b) = (Seen::default(), Seen::default());
         a = once(&store, &a).await.unwrap();
         b = once(&store, &b).await.unwrap();

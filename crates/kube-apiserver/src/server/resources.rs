@@ -35,7 +35,11 @@ impl Enabled {
             let on = match value.as_str() {
                 "true" | "" => true,
                 "false" => false,
-                _ => return Err(Error::Option(format!("--runtime-config: {key}={value} is neither true nor false"))),
+                _ => {
+                    return Err(Error::Option(format!(
+                        "--runtime-config: {key}={value} is neither true nor false"
+                    )));
+                }
             };
             out.push((key.clone(), on));
         }
@@ -48,7 +52,11 @@ impl Enabled {
 
     /// The narrowest word counts.
     pub fn serves(&self, row: &Resource) -> bool {
-        let gv = if row.group.is_empty() { row.version.to_string() } else { format!("{}/{}", row.group, row.version) };
+        let gv = if row.group.is_empty() {
+            row.version.to_string()
+        } else {
+            format!("{}/{}", row.group, row.version)
+        };
         let stage = match &*row.version {
             v if v.contains("alpha") => "api/alpha",
             v if v.contains("beta") => "api/beta",
@@ -90,7 +98,9 @@ fn subresources(row: &Resource, endpoints: &Endpoints) -> BTreeMap<String, Subre
             (_, "scale") => Some(Subresource::Scale(scale())),
             ("pods", "ephemeralcontainers") => Some(Subresource::Part(Arc::new(parts::EphemeralContainers))),
             ("pods", "resize") => Some(Subresource::Part(Arc::new(parts::Resize))),
-            ("namespaces", "finalize") => Some(Subresource::Part(Arc::new(strategies::corev1::namespace::Finalize))),
+            ("namespaces", "finalize") => {
+                Some(Subresource::Part(Arc::new(strategies::corev1::namespace::Finalize)))
+            }
             ("certificatesigningrequests", "approval") => Some(Subresource::Part(Arc::new(parts::Approval))),
             _ => endpoints.find(&row.group, &path).map(Subresource::Endpoint),
         };
@@ -118,10 +128,15 @@ mod tests {
     #[test]
     fn runtime_config_by_its_narrowest_word() {
         let row = |group: &str, version: &str, resource: &str| {
-            api::resources::builtin().iter().find(|r| &*r.group == group && &*r.version == version && &*r.resource == resource).cloned().unwrap()
+            api::resources::builtin()
+                .iter()
+                .find(|r| &*r.group == group && &*r.version == version && &*r.resource == resource)
+                .cloned()
+                .unwrap()
         };
         let pairs = |list: &[(&str, &str)]| {
-            Enabled::parse(&list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>()).unwrap()
+            Enabled::parse(&list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>())
+                .unwrap()
         };
         let pods = row("", "v1", "pods");
         assert!(pairs(&[]).serves(&pods));

@@ -15,9 +15,12 @@ enum Choice {
 }
 
 fn choose(options: &Store) -> Result<Choice, Error> {
-    let embedded: Vec<&str> = options.etcd_servers.iter().filter_map(|s| s.strip_prefix("embedded://")).collect();
+    let embedded: Vec<&str> =
+        options.etcd_servers.iter().filter_map(|s| s.strip_prefix("embedded://")).collect();
     match (options.etcd_servers.len(), embedded.as_slice(), options.data_dir.as_str()) {
-        (0, _, "") => Err(Error::Option("--etcd-servers must be specified (or --data-dir for the embedded store)".into())),
+        (0, _, "") => Err(Error::Option(
+            "--etcd-servers must be specified (or --data-dir for the embedded store)".into(),
+        )),
         (0, _, folder) => Ok(Choice::Embedded(folder.to_owned())),
         (1, [folder], "") => Ok(Choice::Embedded((*folder).to_owned())),
         (_, [], "") => Ok(Choice::Etcd(options.etcd_servers.clone())),
@@ -29,8 +32,12 @@ fn choose(options: &Store) -> Result<Choice, Error> {
 pub async fn open(options: &Store) -> Result<SharedStore, Error> {
     match choose(options)? {
         Choice::Embedded(folder) => {
-            let opened = tokio::task::spawn_blocking(move || etcd::Embedded::open(etcd::embedded::Options::new(folder))).await;
-            let store = opened.map_err(|e| Error::Option(format!("the embedded store did not open: {e}")))??;
+            let opened = tokio::task::spawn_blocking(move || {
+                etcd::Embedded::open(etcd::embedded::Options::new(folder))
+            })
+            .await;
+            let store =
+                opened.map_err(|e| Error::Option(format!("the embedded store did not open: {e}")))??;
             Ok(Arc::new(store))
         }
         Choice::Etcd(servers) => {
@@ -63,6 +70,10 @@ mod tests {
         assert_eq!(choice(&[], "/d").unwrap(), Choice::Embedded("/d".into()));
         assert_eq!(choice(&["embedded:///d"], "").unwrap(), Choice::Embedded("/d".into()));
         assert_eq!(choice(&["http://a"], "").unwrap(), Choice::Etcd(vec!["http://a".into()]));
-        assert!(choice(&[], "").is_err() && choice(&["http://a"], "/d").is_err() && choice(&["http://a", "embedded:///d"], "").is_err());
+        assert!(
+            choice(&[], "").is_err()
+                && choice(&["http://a"], "/d").is_err()
+                && choice(&["http://a", "embedded:///d"], "").is_err()
+        );
     }
 }

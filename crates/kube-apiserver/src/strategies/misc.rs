@@ -82,7 +82,11 @@ pub const CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
         let spec = map_at(object, &["spec"]);
         let at = Path::new("spec");
         if !is_request(spec.text("request")) {
-            errors.push(Error::invalid(&at.child("request"), "", "PEM block type must be CERTIFICATE REQUEST"));
+            errors.push(Error::invalid(
+                &at.child("request"),
+                "",
+                "PEM block type must be CERTIFICATE REQUEST",
+            ));
         }
         if spec.list("usages").is_empty() {
             errors.push(Error::required(&at.child("usages"), ""));
@@ -427,8 +431,11 @@ pub const COMPONENT_STATUS: Kind = Kind {
 /// The row of a CustomResourceDefinition: Name, Scope, Versions, Created At, Group, Kind, ShortNames, Established.
 pub fn definition_cells(o: &Value) -> Vec<Value> {
     let (spec, names) = (map_at(o, &["spec"]), map_at(o, &["spec", "names"]));
-    let versions: Vec<&str> = spec.items("versions").filter(|v| v.flag("served")).map(|v| v.text("name")).collect();
-    let established = map_at(o, &["status"]).items("conditions").any(|c| c.text("type") == "Established" && c.text("status") == "True");
+    let versions: Vec<&str> =
+        spec.items("versions").filter(|v| v.flag("served")).map(|v| v.text("name")).collect();
+    let established = map_at(o, &["status"])
+        .items("conditions")
+        .any(|c| c.text("type") == "Established" && c.text("status") == "True");
     vec![
         cells::name(o),
         spec.text("scope").into(),

@@ -52,7 +52,14 @@ fn without_others(object: &mut Value, resource: &str) {
     let drop = |object: &mut Value, path: &[&str]| drop(object.remove_at(path));
     match resource {
         "pods" => {
-            for name in ["priority", "preemptionPolicy", "serviceAccount", "serviceAccountName", "tolerations", "volumes"] {
+            for name in [
+                "priority",
+                "preemptionPolicy",
+                "serviceAccount",
+                "serviceAccountName",
+                "tolerations",
+                "volumes",
+            ] {
                 drop(object, &["spec", name]);
             }
             if let Some(spec) = object.as_map_mut().and_then(|o| o.sub_mut("spec")) {
@@ -82,7 +89,10 @@ fn mask(value: &mut Value) {
     match value {
         Value::Map(m) => {
             for (key, v) in m.iter_mut() {
-                let moment = matches!(key.as_str(), "lastTransitionTime" | "timeAdded" | "lastPhaseTransitionTime" | "message");
+                let moment = matches!(
+                    key.as_str(),
+                    "lastTransitionTime" | "timeAdded" | "lastPhaseTransitionTime" | "message"
+                );
                 if moment && v.as_str().is_some() {
                     *v = "<masked>".into();
                 } else {
@@ -120,7 +130,12 @@ fn made(row: &Row, place: &(String, String, String, String)) -> Option<Value> {
     complete(&mut object);
     let mut cx = context::own("create", &table.group_resource(), version, namespace, "");
     let groups = ["system:masters", "system:authenticated"].map(str::to_owned).to_vec();
-    cx.user = std::sync::Arc::new(UserInfo { name: "admin".into(), uid: "admin".into(), groups, ..UserInfo::default() });
+    cx.user = std::sync::Arc::new(UserInfo {
+        name: "admin".into(),
+        uid: "admin".into(),
+        groups,
+        ..UserInfo::default()
+    });
     object.set_at(&["metadata", "uid"], "u");
     if object.name().is_empty() {
         object.set_at(&["metadata", "name"], "g-x");
@@ -136,7 +151,8 @@ fn made(row: &Row, place: &(String, String, String, String)) -> Option<Value> {
 fn differences(path: &str, ours: Option<&Value>, theirs: Option<&Value>, out: &mut Vec<String>) {
     match (ours, theirs) {
         (Some(Value::Map(a)), Some(Value::Map(b))) => {
-            let keys: std::collections::BTreeSet<&str> = a.keys().chain(b.keys()).map(|k| k.as_str()).collect();
+            let keys: std::collections::BTreeSet<&str> =
+                a.keys().chain(b.keys()).map(|k| k.as_str()).collect();
             for key in keys {
                 differences(&format!("{path}.{key}"), a.get(key), b.get(key), out);
             }
@@ -170,13 +186,8 @@ fn defaults_are_those_of_the_reference() {
 }
 
 /// Kinds of alpha and beta groups that show name and age alone.
-const WITHOUT_CELLS: [&str; 5] = [
-    "evictionrequests",
-    "evictions",
-    "resourcepoolstatusrequests",
-    "compositepodgroups",
-    "podgroups",
-];
+const WITHOUT_CELLS: [&str; 5] =
+    ["evictionrequests", "evictions", "resourcepoolstatusrequests", "compositepodgroups", "podgroups"];
 
 /// A kind whose cells are made has as many as its columns.
 #[test]
@@ -194,7 +205,13 @@ fn rows_are_as_long_as_their_columns() {
             continue;
         };
         if cells.len() != columns.len() {
-            wrong.push(format!("{}/{}: {} cells, {} columns", row.group, row.resource, cells.len(), columns.len()));
+            wrong.push(format!(
+                "{}/{}: {} cells, {} columns",
+                row.group,
+                row.resource,
+                cells.len(),
+                columns.len()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

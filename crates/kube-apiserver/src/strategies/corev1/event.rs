@@ -31,11 +31,11 @@ fn first<'a>(object: &'a Value, paths: &[&[&str]]) -> &'a str {
 
 fn field(object: &Value, label: &str) -> Option<String> {
     let text = match label {
-        "source" | "reportingComponent" => {
-            first(object, &[&["source", "component"], &["reportingComponent"]])
-        }
+        "source" => first(object, &[&["source", "component"], &["reportingComponent"]]),
+        // The name in the core group, and that in events.k8s.io.
+        "reportingComponent" | "reportingController" => object.str_at(&["reportingComponent"]),
         "reason" | "type" => object.str_at(&[label]),
-        _ => return None,
+        _ => object.str_at(&["involvedObject", label.strip_prefix("regarding.")?]),
     };
     Some(text.to_owned())
 }

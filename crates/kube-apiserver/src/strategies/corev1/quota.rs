@@ -20,7 +20,8 @@ pub const RESOURCE_QUOTA: Kind = Kind {
         let (requests, limits) = usage(o);
         vec![cells::name(o), requests.into(), limits.into(), cells::age(o, now)]
     }),
-    returns_deleted: true, ..PLAIN
+    returns_deleted: true,
+    ..PLAIN
 };
 
 fn hard(object: &Value, errors: &mut ErrorList) {

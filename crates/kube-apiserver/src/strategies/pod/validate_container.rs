@@ -261,7 +261,13 @@ fn mounts(cx: &Context<'_>, c: &Map, path: &Path, errors: &mut ErrorList) {
             ));
         }
         let modes = ["Bidirectional", "HostToContainer", "None"];
-        validation::one_of(errors, m.text("mountPropagation"), &modes, &path.child("volumeMounts").child("mountPropagation"), false);
+        validation::one_of(
+            errors,
+            m.text("mountPropagation"),
+            &modes,
+            &path.child("volumeMounts").child("mountPropagation"),
+            false,
+        );
     }
     for (i, d) in c.items("volumeDevices").enumerate() {
         let at = path.child("volumeDevices").index(i);

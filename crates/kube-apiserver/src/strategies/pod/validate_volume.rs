@@ -180,7 +180,9 @@ fn downward(s: &Map, path: &Path, errors: &mut ErrorList) {
                 }
                 validate_container::resource_field_ref(r, &at.child("resourceFieldRef"), errors);
             }
-            (None, None) => errors.push(Error::required(at, "one of fieldRef and resourceFieldRef is required")),
+            (None, None) => {
+                errors.push(Error::required(at, "one of fieldRef and resourceFieldRef is required"))
+            }
             (Some(_), Some(_)) => {
                 errors.push(Error::invalid(
                     at,

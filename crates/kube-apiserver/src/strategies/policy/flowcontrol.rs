@@ -85,7 +85,9 @@ pub const PRIORITY_CLASS: Kind = Kind {
         let name = object.str_at(&["metadata", "name"]);
         let system = matches!(name, "system-cluster-critical" | "system-node-critical");
         if name.starts_with("system-") && !system {
-            let why = format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class");
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
+            );
             errors.push(Error::forbidden(&Path::new("metadata").child("name"), why));
         }
         let value = object.int_at(&["value"]).unwrap_or(0);

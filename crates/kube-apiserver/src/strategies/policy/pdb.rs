@@ -11,7 +11,10 @@ pub const POD_DISRUPTION_BUDGET: Kind = Kind {
     validate: |object, errors| {
         let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
         if spec.has("minAvailable") && spec.has("maxUnavailable") {
-            let part = |name: &str| spec.get(name).map_or("null".into(), |v| apimachinery::field::Shown::shown(&validation::Json(v)));
+            let part = |name: &str| {
+                spec.get(name)
+                    .map_or("null".into(), |v| apimachinery::field::Shown::shown(&validation::Json(v)))
+            };
             let shown = validation::Verbatim(format!(
                 "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
                 part("minAvailable"),
@@ -19,11 +22,7 @@ pub const POD_DISRUPTION_BUDGET: Kind = Kind {
                 part("maxUnavailable"),
                 part("unhealthyPodEvictionPolicy")
             ));
-            errors.push(Error::invalid(
-                &path,
-                &shown,
-                "minAvailable and maxUnavailable cannot be both set",
-            ));
+            errors.push(Error::invalid(&path, &shown, "minAvailable and maxUnavailable cannot be both set"));
         }
         for name in ["minAvailable", "maxUnavailable"] {
             validation::int_or_percent(spec.get(name), &path.child(name), errors);

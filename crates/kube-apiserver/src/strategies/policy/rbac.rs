@@ -34,7 +34,9 @@ pub const BINDING: Kind = Kind {
         let role = |o: &Value, name: &str| o.str_at(&["roleRef", name]).to_owned();
         if object.at(&["roleRef"]) != old.at(&["roleRef"]) {
             let (group, kind, name) = (role(object, "apiGroup"), role(object, "kind"), role(object, "name"));
-            let shown = validation::Verbatim(format!("{{\"APIGroup\":{group:?},\"Kind\":{kind:?},\"Name\":{name:?}}}"));
+            let shown = validation::Verbatim(format!(
+                "{{\"APIGroup\":{group:?},\"Kind\":{kind:?},\"Name\":{name:?}}}"
+            ));
             errors.push(Error::invalid(&Path::new("roleRef"), &shown, "field is immutable"));
         }
     },

@@ -26,7 +26,8 @@ pub const PERSISTENT_VOLUME: Kind = Kind {
     validate,
     validate_update,
     cells: Some(row),
-    returns_deleted: true, ..PLAIN
+    returns_deleted: true,
+    ..PLAIN
 };
 
 fn defaults(object: &mut Map) {
@@ -70,7 +71,11 @@ fn validate(object: &Value, errors: &mut ErrorList) {
         None => {
             errors.push(Error::required(&path.child("capacity"), ""));
             let shown = Value::Null;
-            errors.push(Error::not_supported(&path.child("capacity"), &validation::Json(&shown), &["storage"]));
+            errors.push(Error::not_supported(
+                &path.child("capacity"),
+                &validation::Json(&shown),
+                &["storage"],
+            ));
         }
         Some(c) if !c.contains_key("storage") || c.len() > 1 => {
             let shown = Value::Map(c.clone());

@@ -16,7 +16,8 @@ pub const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     validate,
     validate_update,
     cells: Some(row),
-    returns_deleted: true, ..PLAIN
+    returns_deleted: true,
+    ..PLAIN
 };
 
 /// Also of claim templates.

@@ -80,7 +80,11 @@ impl Strategy for Job {
                 let labels = map_at(object, &["spec", "template", "metadata", "labels"]);
                 let shown = if labels.is_empty() { Value::Null } else { Value::Map(labels.clone()) };
                 let at = path.child("template").child("metadata").child("labels");
-                errors.push(Error::invalid(&at, &validation::Json(&shown), "`selector` does not match template `labels`"));
+                errors.push(Error::invalid(
+                    &at,
+                    &validation::Json(&shown),
+                    "`selector` does not match template `labels`",
+                ));
             }
             Some(s) => {
                 super::super::selectors::validate(s, &path.child("selector"), &mut errors);

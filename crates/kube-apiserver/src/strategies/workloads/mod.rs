@@ -74,7 +74,9 @@ fn selector(spec: &Map, path: &Path, rules: &Rules, errors: &mut ErrorList) {
     if errors.len() > before {
         let whole = Value::Map(selector.clone());
         errors.push(Error::invalid(path, &validation::Json(&whole), "invalid label selector"));
-    } else if selector.list("matchExpressions").is_empty() && selector.sub("matchLabels").is_none_or(Map::is_empty) {
+    } else if selector.list("matchExpressions").is_empty()
+        && selector.sub("matchLabels").is_none_or(Map::is_empty)
+    {
         errors.push(Error::invalid(
             path,
             &validation::Json(&Value::Map(selector.clone())),

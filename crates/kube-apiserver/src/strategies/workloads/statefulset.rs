@@ -87,9 +87,12 @@ impl Strategy for StatefulSet {
         match strategy.text("type") {
             "" => errors.push(Error::required(&update, "")),
             "OnDelete" if strategy.has("rollingUpdate") => {
-                let number = |name: &str| cells::int_or_string(strategy.sub("rollingUpdate").and_then(|r| r.get(name)), "null");
+                let number = |name: &str| {
+                    cells::int_or_string(strategy.sub("rollingUpdate").and_then(|r| r.get(name)), "null")
+                };
                 let (partition, max) = (number("partition"), number("maxUnavailable"));
-                let shown = validation::Verbatim(format!("{{\"Partition\":{partition},\"MaxUnavailable\":{max}}}"));
+                let shown =
+                    validation::Verbatim(format!("{{\"Partition\":{partition},\"MaxUnavailable\":{max}}}"));
                 let why = "only allowed for updateStrategy 'RollingUpdate'";
                 errors.push(Error::invalid(&update.child("rollingUpdate"), &shown, why));
             }
