@@ -37,7 +37,7 @@ pub async fn run(arguments: &[String], kind: Kind) -> Result<()> {
     }
     let (word, command) = words(&flags, kind)?;
     let context = Context::new(&flags).await?;
-    let pod = pods::of_word(&context.server, &context.mapper, word).await?;
+    let pod = pods::of_word(&context.server, &context.mapper, word, false).await?;
     let name = pod.str_at(&["metadata", "name"]);
     if matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed") {
         let phase = pod.str_at(&["status", "phase"]);
@@ -137,11 +137,13 @@ async fn session(
     v5: bool,
 ) -> Result<()> {
     let raw = if tty { terminal::Raw::enter() } else { None };
+    if tty {
+        // The command may ask for the size at once, so that it goes first.
+        send_size(&sender).await;
+        tokio::spawn(sizes(sender.clone()));
+    }
     if stdin {
         tokio::spawn(feed(sender.clone(), v5));
-    }
-    if tty {
-        tokio::spawn(sizes(sender.clone()));
     }
     let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
     let mut status = None;
@@ -186,20 +188,17 @@ async fn feed(sender: Sender, v5: bool) {
     }
 }
 
-/// The terminal's size now and at every change.
+/// False once the connection has ended.
+async fn send_size(sender: &Sender) -> bool {
+    let Some((width, height)) = terminal::size() else { return true };
+    let text = format!("{{\"Width\":{width},\"Height\":{height}}}");
+    sender.send(channel::RESIZE, text.as_bytes()).await.is_ok()
+}
+
+/// The terminal's size at every change.
 async fn sizes(sender: Sender) {
     let Ok(mut changed) = signal(SignalKind::window_change()) else { return };
-    loop {
-        if let Some((width, height)) = terminal::size() {
-            let text = format!("{{\"Width\":{width},\"Height\":{height}}}");
-            if sender.send(channel::RESIZE, text.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-        if changed.recv().await.is_none() {
-            return;
-        }
-    }
+    while changed.recv().await.is_some() && send_size(&sender).await {}
 }
 
 /// What the error channel says: a Status; its cause `ExitCode` is the command's exit code.

@@ -56,7 +56,7 @@ async fn pods_of(context: &Context, flags: &Flags) -> Result<Vec<Value>> {
     }
     match flags.on("all-pods") {
         true => pods::all_of_word(server, mapper, word).await,
-        false => match pods::of_word(server, mapper, word).await {
+        false => match pods::of_word(server, mapper, word, true).await {
             Err(Error::Server(refusal)) => Err(Error::Plain(format!(
                 "error from server ({}): {} in namespace {:?}",
                 refusal.reason, refusal.message, server.settings.namespace
@@ -75,9 +75,7 @@ fn containers(pod: &Value, flags: &Flags) -> Result<Vec<String>> {
     if named.is_empty() {
         return Ok(vec![pods::default_container(pod)?]);
     }
-    let name = pod.str_at(&["metadata", "name"]);
-    pods::check_container(pod, named)
-        .map_err(|_| Error::Plain(format!("container {named} is not valid for pod {name}")))?;
+    pods::check_container(pod, named)?;
     Ok(vec![named.to_owned()])
 }
 

@@ -9,14 +9,14 @@ use crate::targets::{self, Target};
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// The pod of a word, `NAME` or `TYPE/NAME`. Of several the most active one, and which it is goes to stderr.
-pub async fn of_word(server: &Server, mapper: &Mapper, word: &str) -> Result<Value> {
+/// The pod of a word, `NAME` or `TYPE/NAME`. Of several the most active one; `tell`: say on stderr which it is.
+pub async fn of_word(server: &Server, mapper: &Mapper, word: &str, tell: bool) -> Result<Value> {
     let mut pods = all_of_word(server, mapper, word).await?;
-    let many = pods.len() > 1;
+    let found = pods.len();
     pods.sort_by_cached_key(rank);
     let pod = pods.into_iter().next().ok_or_else(|| Error::Plain(format!("no pods found for {word}")))?;
-    if many {
-        eprintln!("Found several pods, using pod/{}", pod.str_at(&["metadata", "name"]));
+    if tell && found > 1 {
+        eprintln!("Found {found} pods, using pod/{}", pod.str_at(&["metadata", "name"]));
     }
     Ok(pod)
 }
@@ -113,7 +113,9 @@ pub fn check_container(pod: &Value, name: &str) -> Result<()> {
     if containers(pod, true).iter().any(|n| n == name) {
         return Ok(());
     }
-    Err(Error::Plain(format!("container {name} not found in pod {}", pod.str_at(&["metadata", "name"]))))
+    let pod_name = pod.str_at(&["metadata", "name"]);
+    let known = containers(pod, true).join(", ");
+    Err(Error::Plain(format!("container {name} is not valid for pod {pod_name} out of: {known}")))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     }
     let context = Context::new(&flags).await?;
     let pairs = pairs(&context, word, ports).await?;
-    let pod = pods::of_word(&context.server, &context.mapper, word).await?;
+    let pod = pods::of_word(&context.server, &context.mapper, word, false).await?;
     if pod.str_at(&["status", "phase"]) != "Running" {
         return Err(Error::Plain(format!(
             "unable to forward port because pod is not running. Current status={}",
@@ -97,24 +97,40 @@ fn pair(text: &str) -> Result<(u16, u16)> {
 }
 
 async fn serve(flags: &Flags, pairs: &[(u16, u16)], connection: spdy::Connection) -> Result<()> {
-    let mut addresses = flags.list("address");
-    if addresses.is_empty() {
-        addresses.push("127.0.0.1".into());
-    }
+    let addresses = addresses(flags);
     let next = Rc::new(AtomicU32::new(0));
     let tasks = tokio::task::LocalSet::new();
     for (local, remote) in pairs {
+        let mut first = 0;
         for address in &addresses {
-            let address = if address == "localhost" { "127.0.0.1" } else { address };
-            let listener = TcpListener::bind((address, *local))
-                .await
-                .map_err(|e| Error::Plain(format!("unable to listen on port {local}: {e}")))?;
+            // The second port of localhost is the one that the first got.
+            let port = if *local == 0 { first } else { *local };
+            let listener = match TcpListener::bind((address.as_str(), port)).await {
+                Ok(listener) => listener,
+                // A machine without IPv6 has half a localhost.
+                Err(_) if address == "::1" => continue,
+                Err(error) => return Err(Error::Plain(format!("unable to listen on port {port}: {error}"))),
+            };
+            first = listener.local_addr()?.port();
             output::say(format!("Forwarding from {} -> {remote}", listener.local_addr()?));
             tasks.spawn_local(accept(listener, *remote, connection.clone(), next.clone()));
         }
     }
     tasks.run_until(connection.closed()).await;
     Err(Error::plain("lost connection to pod"))
+}
+
+/// Where to listen; localhost is both of its addresses.
+fn addresses(flags: &Flags) -> Vec<String> {
+    let mut given = flags.list("address");
+    if given.is_empty() {
+        given.push("localhost".into());
+    }
+    let split = |address: String| match address.as_str() {
+        "localhost" => vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+        _ => vec![address],
+    };
+    given.into_iter().flat_map(split).collect()
 }
 
 async fn accept(listener: TcpListener, port: u16, connection: spdy::Connection, next: Rc<AtomicU32>) {

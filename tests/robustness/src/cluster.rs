@@ -19,6 +19,7 @@ use crate::rounds::{Score, Settings};
 use crate::{Error, Result};
 
 const STATES: &str = "/var/lib/keelson";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 const READY: Duration = Duration::from_secs(120);
 
 /// Container ids and restart counts by pod (namespace, name and uid) and container.
@@ -71,6 +72,7 @@ pub async fn run(name: &str, keelson: &Path, settings: Settings) -> Result<Score
     for round in 1..=settings.rounds {
         let client = Client::of_kubeconfig(&folder.join("admin.conf")).await?;
         let before = containers(&ask(&client, "/api/v1/pods").await?);
+        let leases = renewals(&ask(&client, LEASES).await?);
         let pid = control_plane(&folder)?;
         sleep(Duration::from_millis(rng.random_range(0..2000))).await;
         kill(pid, Signal::SIGKILL)
@@ -78,7 +80,7 @@ pub async fn run(name: &str, keelson: &Path, settings: Settings) -> Result<Score
         let away = Duration::from_millis(rng.random_range(0..5000));
         sleep(away).await;
         up(keelson, name).await?;
-        let findings = compare(&folder, &before).await?;
+        let findings = compare(&folder, &before, &leases).await?;
         let verdict = if findings.is_empty() { "ok" } else { "FAILED" };
         println!(
             "round {round}: control plane killed, away for {} ms, {} containers: {verdict}",
@@ -112,17 +114,38 @@ async fn ask(client: &Client, target: &str) -> Result<Value> {
     }
 }
 
-/// Compares once every node is ready; the nodes get as long as they need, up to [`READY`].
-async fn compare(folder: &Path, before: &Containers) -> Result<Vec<String>> {
+/// When each node has last said that it lives.
+fn renewals(leases: &Value) -> BTreeMap<String, String> {
+    let leases = leases["items"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    leases.map(|l| (text(&l["metadata"]["name"]), text(&l["spec"]["renewTime"]))).collect()
+}
+
+/// The nodes that have not said so since.
+fn silent(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let silent = before.iter().filter(|(node, time)| after.get(*node).is_none_or(|t| t <= *time));
+    silent.map(|(node, _)| format!("{node} (silent)")).collect()
+}
+
+/// Nodes that are not ready or have not been heard of since `leases`.
+async fn missing(client: &Client, leases: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    let mut missing = not_ready(&ask(client, "/api/v1/nodes").await?);
+    missing.extend(silent(leases, &renewals(&ask(client, LEASES).await?)));
+    Ok(missing)
+}
+
+/// Compares once every node is ready and has spoken to the new control plane; the nodes get as long as they need, up to [`READY`].
+async fn compare(
+    folder: &Path,
+    before: &Containers,
+    leases: &BTreeMap<String, String>,
+) -> Result<Vec<String>> {
     let client = Client::of_kubeconfig(&folder.join("admin.conf")).await?;
     let end = Instant::now() + READY;
     let mut again = interval(Duration::from_millis(200));
     loop {
         again.tick().await;
-        let missing = match ask(&client, "/api/v1/nodes").await {
-            Ok(nodes) => not_ready(&nodes),
-            Err(error) => vec![error.to_string()],
-        };
+        let missing = missing(&client, leases).await.unwrap_or_else(|error| vec![error.to_string()]);
         if missing.is_empty() {
             return Ok(differences(before, &containers(&ask(&client, "/api/v1/pods").await?)));
         }
@@ -152,6 +175,15 @@ mod tests {
         assert_eq!(differences(&pods("a", 0), &pods("a", 1)).len(), 1);
         assert_eq!(differences(&pods("a", 0), &Containers::new()).len(), 1);
         assert!(differences(&Containers::new(), &pods("a", 0)).is_empty());
+    }
+
+    #[test]
+    fn nodes_that_are_silent() {
+        let at = |time: &str| {
+            renewals(&json!({"items": [{"metadata": {"name": "n"}, "spec": {"renewTime": time}}]}))
+        };
+        assert!(silent(&at("2026-01-01T00:00:00Z"), &at("2026-01-01T00:00:10Z")).is_empty());
+        assert_eq!(silent(&at("2026-01-01T00:00:00Z"), &at("2026-01-01T00:00:00Z")), ["n (silent)"]);
     }
 
     #[test]
