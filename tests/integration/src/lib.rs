@@ -1,1 +1,1 @@
-//! integration-tests
+//! Tests that cross crates, in one process; see `tests/`.
