@@ -1,13 +1,16 @@
 //! NamespaceLifecycle and NamespaceExists: nothing is written into a namespace that is not there, nothing new into
 //! one that is going, and three namespaces stay for ever.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use apimachinery::Status;
 use apimachinery::status::{Cause, Details};
 use apiserver::admission::{Attributes, Operation, Plugin};
 use apiserver::resource::{Object, Objects};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::context::{NAMESPACES, forbidden};
 
@@ -25,13 +28,32 @@ async fn find(objects: &dyn Objects, name: &str) -> Result<Object, Status> {
     }
 }
 
+/// For so long after its delete a namespace is looked up in the store: the cache may not know of it yet.
+const LIVE: Duration = Duration::from_secs(30);
+
 pub struct Lifecycle {
     objects: Arc<dyn Objects>,
+    /// Namespaces whose delete went through this server, and when.
+    deleted: Mutex<HashMap<String, Instant>>,
 }
 
 impl Lifecycle {
     pub fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects }
+        Self { objects, deleted: Mutex::default() }
+    }
+
+    fn note_deleted(&self, name: &str) {
+        let mut deleted = self.deleted.lock();
+        deleted.retain(|_, when| when.elapsed() < LIVE);
+        deleted.insert(name.to_owned(), Instant::now());
+    }
+
+    async fn find(&self, name: &str) -> Result<Object, Status> {
+        let recent = self.deleted.lock().get(name).is_some_and(|when| when.elapsed() < LIVE);
+        if recent {
+            return self.objects.get_latest(&NAMESPACES, "", name).await;
+        }
+        find(self.objects.as_ref(), name).await
     }
 }
 
@@ -51,13 +73,16 @@ impl Plugin for Lifecycle {
                 let why = "this namespace may not be deleted";
                 return Err(Status::forbidden(&a.resource.group_resource(), a.name, why));
             }
+            if a.operation == Operation::Delete {
+                self.note_deleted(a.name);
+            }
             return Ok(());
         }
         let review = &*a.resource.resource == "localsubjectaccessreviews";
         if a.namespace.is_empty() || a.operation == Operation::Delete || review {
             return Ok(());
         }
-        let namespace = find(self.objects.as_ref(), a.namespace).await?;
+        let namespace = self.find(a.namespace).await?;
         let terminating = namespace.value.str_at(&["status", "phase"]) == "Terminating";
         if a.operation == Operation::Create && terminating { Err(going(a)) } else { Ok(()) }
     }
