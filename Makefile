@@ -40,7 +40,8 @@ conformance-smoke:
 	scripts/prerequisites build runtime tools suite
 	scripts/conformance-smoke $(ARGS)
 
-## kill -9 at random moments under load, 100 times; ARGS="--etcd" for a real etcd
+## kill -9 at random moments under load, 100 times; ARGS="--etcd PATH" for a real etcd
 kill-test:
 	scripts/prerequisites build runtime tools
-	cargo run --release --package robustness-tests --bin kill-loop -- $(ARGS)
+	cargo build --release --package keelson --package robustness-tests
+	$(TARGET)/release/kill-loop --keelson $(TARGET)/release/keelson $(ARGS)
