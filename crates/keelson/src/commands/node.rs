@@ -74,6 +74,8 @@ fn prepare(here: &Here) -> Result<(), Boxed> {
     Ok(())
 }
 
+/// What a node of a local cluster runs with. The disk is its user's own, and mostly full of other things: as in kind,
+/// no image is collected and no pod refused for it.
 fn kubelet_configuration(here: &Here) -> String {
     let (layout, home, pki) = (&here.layout, here.layout.node(&here.node), here.layout.pki());
     let cgroup_v1 = !cluster::machine::cgroup_mounts(&["cgroup"]).is_empty();
@@ -87,7 +89,9 @@ fn kubelet_configuration(here: &Here) -> String {
         "clusterDNS": [layout.dns_ip()], "clusterDomain": "cluster.local", "resolvConf": "/etc/resolv.conf",
         "containerRuntimeEndpoint": format!("unix://{}", layout.containerd_socket(&here.node).display()),
         "cgroupDriver": "cgroupfs", "cgroupRoot": layout.node_cgroup(&here.node), "failCgroupV1": !cgroup_v1,
-        "failSwapOn": false, "maxPods": 110, "oomScoreAdj": 0,
+        "failSwapOn": false, "maxPods": 110, "oomScoreAdj": 0, "imageGCHighThresholdPercent": 100,
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
+                         "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
         "staticPodPath": home.join("manifests"), "podLogsDir": home.join("log/pods"),
         "healthzBindAddress": "127.0.0.1", "healthzPort": 10248,
     })
