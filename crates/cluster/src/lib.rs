@@ -34,7 +34,7 @@ pub enum Error {
     #[error("certificates: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error("network: {0}")]
-    Network(String),
+    Network(#[from] flannel::Error),
     #[error("{}: {why}", path.display())]
     Record { path: PathBuf, why: String },
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! Links, addresses and routes by netlink, in the words that this crate needs.
+//! Links, addresses and routes by netlink, in the words that the pods' network and the local cluster's need.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use ipnet::Ipv4Net;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::RouteScope;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 
 use crate::{During, Error};
 
@@ -19,6 +19,7 @@ pub fn connect() -> Result<Handle, Error> {
     Ok(handle)
 }
 
+/// A link by its name; None if there is none.
 pub async fn find(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, Error> {
     match handle.link().get().match_name(name.to_owned()).execute().try_next().await {
         Ok(found) => Ok(found),
@@ -27,6 +28,7 @@ pub async fn find(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, Er
     }
 }
 
+/// The index of a link that must be there.
 pub async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
     let found = find(handle, name).await?;
     found.map(|m| m.header.index).ok_or_else(|| Error::Failed(format!("there is no link {name}")))
@@ -43,7 +45,19 @@ pub async fn hardware_address(handle: &Handle, name: &str) -> Result<String, Err
     Ok(bytes.unwrap_or_default().iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
 }
 
-/// A pair of links, both here.
+/// A bridge, down and without an address.
+pub async fn add_bridge(handle: &Handle, name: &str) -> Result<(), Error> {
+    handle.link().add(LinkBridge::new(name).build()).execute().await.during(format!("making {name}"))
+}
+
+/// Makes a link a port of a bridge and raises it.
+pub async fn join_bridge(handle: &Handle, name: &str, bridge: &str) -> Result<(), Error> {
+    let (at, bridge_at) = (index(handle, name).await?, index(handle, bridge).await?);
+    let change = LinkUnspec::new_with_index(at).controller(bridge_at).up().build();
+    handle.link().set(change).execute().await.during(format!("joining {name} to {bridge}"))
+}
+
+/// A pair of links, both here; `mtu` in bytes.
 pub async fn add_pair(handle: &Handle, name: &str, peer: &str, mtu: u32) -> Result<(), Error> {
     handle.link().add(LinkVeth::new(name, peer).build()).execute().await.during(format!("making {name}"))?;
     for end in [name, peer] {
@@ -54,18 +68,21 @@ pub async fn add_pair(handle: &Handle, name: &str, peer: &str, mtu: u32) -> Resu
     Ok(())
 }
 
+/// Moves a link into another network namespace.
 pub async fn move_into(handle: &Handle, name: &str, namespace: &File) -> Result<(), Error> {
     let at = index(handle, name).await?;
     let change = LinkUnspec::new_with_index(at).setns_by_fd(namespace.as_raw_fd()).build();
     handle.link().set(change).execute().await.during(format!("moving {name}"))
 }
 
+/// Renames a link, which must be down.
 pub async fn rename(handle: &Handle, name: &str, to: &str) -> Result<(), Error> {
     let at = index(handle, name).await?;
     let change = LinkUnspec::new_with_index(at).name(to.to_owned()).build();
     handle.link().set(change).execute().await.during(format!("naming {to}"))
 }
 
+/// Raises a link.
 pub async fn up(handle: &Handle, name: &str) -> Result<(), Error> {
     let at = index(handle, name).await?;
     handle
@@ -86,6 +103,7 @@ pub async fn remove(handle: &Handle, name: &str) -> Result<bool, Error> {
     }
 }
 
+/// Gives a link an address with the length of its network's prefix.
 pub async fn add_address(handle: &Handle, link: u32, address: Ipv4Addr, prefix: u8) -> Result<(), Error> {
     handle
         .address()
