@@ -1,9 +1,11 @@
 //! The calls. Each takes and gives the message's interesting part, so that callers hold no envelopes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
 
@@ -27,6 +29,8 @@ pub struct Runtime {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
     timeout: Duration,
+    /// The runtime's name, once it was asked.
+    name: Arc<OnceCell<Arc<str>>>,
 }
 
 /// The socket's path of `unix:///run/x.sock` or `/run/x.sock`.
@@ -72,7 +76,17 @@ impl Runtime {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let images = ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        Ok(Self { runtime, images, timeout })
+        Ok(Self { runtime, images, timeout, name: Arc::default() })
+    }
+
+    /// The runtime's own name (`containerd`, `cri-o`), which is asked for once: the scheme of container ids in the
+    /// API.
+    ///
+    /// # Errors
+    /// What the runtime answered.
+    pub async fn name(&self) -> Result<Arc<str>, Error> {
+        let ask = async || Ok(self.version(v1::VersionRequest::default()).await?.runtime_name.into());
+        self.name.get_or_try_init(ask).await.cloned()
     }
 
     calls! {

@@ -15,6 +15,7 @@ pub(crate) fn container(name: &str, state: State, exit_code: i32) -> Container {
     Container {
         id: format!("id-{name}"),
         name: name.to_owned(),
+        runtime: "cri-o".into(),
         sandbox: "s".to_owned(),
         state,
         created_at: Timestamp::UNIX_EPOCH,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use cri::v1;
 use futures::future::try_join_all;
@@ -20,6 +21,7 @@ const FALLBACK_BYTES: usize = 2048;
 /// # Errors
 /// What the runtime answered.
 pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::Error> {
+    let name = runtime.name().await?;
     let selector: HashMap<String, String> = [(labels::POD_UID.to_owned(), uid.to_owned())].into();
     let sandboxes = runtime
         .list_pod_sandbox(v1::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() });
@@ -27,7 +29,7 @@ pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::E
         runtime.list_containers(v1::ContainerFilter { label_selector: selector, ..Default::default() });
     let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
     let sandboxes = try_join_all(sandboxes.into_iter().map(|item| sandbox_status(runtime, item.id)));
-    let containers = try_join_all(containers.into_iter().map(|item| container_status(runtime, item)));
+    let containers = try_join_all(containers.into_iter().map(|item| container_status(runtime, &name, item)));
     let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
     let mut pod = PodRuntime {
         sandboxes: sandboxes.into_iter().flatten().collect(),
@@ -55,18 +57,19 @@ async fn sandbox_status(
 /// `None` if it went away meanwhile.
 async fn container_status(
     runtime: &cri::Runtime,
+    name: &Arc<str>,
     item: v1::Container,
 ) -> Result<Option<Container>, cri::Error> {
     let request = v1::ContainerStatusRequest { container_id: item.id, verbose: false };
     match runtime.container_status(request).await {
-        Ok(answer) => Ok(answer.status.map(|status| container(status, item.pod_sandbox_id))),
+        Ok(answer) => Ok(answer.status.map(|status| container(status, name.clone(), item.pod_sandbox_id))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// A container from its status.
-fn container(status: v1::ContainerStatus, sandbox: String) -> Container {
+fn container(status: v1::ContainerStatus, runtime: Arc<str>, sandbox: String) -> Container {
     let annotated = labels::read_annotations(&status.annotations);
     let state = state(status.state);
     let message =
@@ -74,6 +77,7 @@ fn container(status: v1::ContainerStatus, sandbox: String) -> Container {
     let user_linux = status.user.and_then(|user| user.linux);
     Container {
         name: status.labels.get(labels::CONTAINER_NAME).cloned().unwrap_or_default(),
+        runtime,
         sandbox,
         state,
         created_at: timestamp(status.created_at).unwrap_or_default(),

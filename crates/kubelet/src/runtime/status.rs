@@ -1,5 +1,7 @@
 //! What the runtime knows of one pod, read from its sandboxes and containers.
 
+use std::sync::Arc;
+
 use cri::v1;
 use jiff::Timestamp;
 
@@ -34,6 +36,8 @@ impl State {
 pub struct Container {
     /// The runtime's id.
     pub id: String,
+    /// The runtime's name.
+    pub runtime: Arc<str>,
     /// Name in the pod.
     pub name: String,
     /// Sandbox that it was made in.
@@ -72,6 +76,14 @@ pub struct Container {
     pub resources: Option<v1::LinuxContainerResources>,
     /// Stop signal in effect, by the CRI's number.
     pub stop_signal: i32,
+}
+
+impl Container {
+    /// The id as the API shows it: `RUNTIME://ID`.
+    #[must_use]
+    pub fn full_id(&self) -> String {
+        format!("{}://{}", self.runtime, self.id)
+    }
 }
 
 /// One sandbox as the runtime has it.

@@ -72,23 +72,22 @@ impl Options {
     }
 }
 
-/// Which container's log is meant: its id; or why there is none, in upstream's words.
+/// Which container's log is meant: its id with the runtime's name; or why there is none, in upstream's words.
 fn choose(pod: &Pod, name: &str, status: Option<&ContainerStatus>, previous: bool) -> Result<String, String> {
     let place = format!("container {name:?} in pod {:?}", pod.name());
     let Some(status) = status else { return Err(format!("{place} is not available")) };
-    let strip = |id: &str| id.split_once("://").map_or(id, |(_, id)| id).to_owned();
     let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    let of_last = last.and_then(|last| last.container_id.as_deref()).map(strip);
+    let of_last = last.and_then(|last| last.container_id.clone());
     if previous {
         return of_last.ok_or_else(|| format!("previous terminated {place} not found"));
     }
     let state = status.state.clone().unwrap_or_default();
-    let current = status.container_id.as_deref().map(strip);
+    let current = status.container_id.clone();
     if state.running.is_some() {
         return current.ok_or_else(|| format!("{place} is not available"));
     }
     if let Some(ended) = &state.terminated {
-        let id = ended.container_id.as_deref().map(strip).or(of_last);
+        let id = ended.container_id.clone().or(of_last);
         return id.ok_or_else(|| format!("{place} is terminated"));
     }
     if let Some(id) = of_last {
@@ -126,17 +125,18 @@ pub async fn container(
         [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses];
     let all: Vec<ContainerStatus> = lists.into_iter().flatten().flatten().collect();
     let own = all.iter().find(|status| status.name == container);
-    let id = match choose(&pod, container, own, options.previous) {
+    let shown = match choose(&pod, container, own, options.previous) {
         Ok(id) => id,
         Err(error) => return text(StatusCode::BAD_REQUEST, error),
     };
+    let id = shown.split_once("://").map_or(&*shown, |(_, id)| id).to_owned();
     let request = cri::v1::ContainerStatusRequest { container_id: id.clone(), verbose: false };
     let path = match endpoints.cx.runtime.container_status(request).await {
         Ok(answer) => answer.status.map(|status| PathBuf::from(status.log_path)).unwrap_or_default(),
         Err(error) => {
             return text(
                 StatusCode::BAD_REQUEST,
-                format!("unable to retrieve container logs for containerd://{id}: {error}"),
+                format!("unable to retrieve container logs for {shown}: {error}"),
             );
         }
     };
@@ -144,7 +144,7 @@ pub async fn container(
     let runtime = endpoints.cx.runtime.clone();
     tokio::spawn(async move {
         if let Err(error) = send(&runtime, &id, &path, options, &sender).await {
-            let message = format!("unable to retrieve container logs for containerd://{id}: {error}");
+            let message = format!("unable to retrieve container logs for {shown}: {error}");
             let _ = sender.send(Ok(Bytes::from(message))).await;
         }
     });
@@ -360,8 +360,8 @@ mod tests {
         };
         let ended = json!({"terminated": {"exitCode": 1, "containerID": "containerd://before"}});
         let running = status(json!({"running": {}}), ended.clone());
-        assert_eq!(choose(&pod, "c", Some(&running), false).unwrap(), "now");
-        assert_eq!(choose(&pod, "c", Some(&running), true).unwrap(), "before");
+        assert_eq!(choose(&pod, "c", Some(&running), false).unwrap(), "containerd://now");
+        assert_eq!(choose(&pod, "c", Some(&running), true).unwrap(), "containerd://before");
         let fresh = status(json!({"waiting": {"reason": "ContainerCreating"}}), json!({}));
         assert_eq!(
             choose(&pod, "c", Some(&fresh), false).unwrap_err(),

@@ -106,17 +106,13 @@ fn of_nothing(pod: &Pod, spec: &Spec, role: Role, old: Option<&ContainerStatus>)
     status
 }
 
-fn full_id(id: &str) -> String {
-    format!("containerd://{id}")
-}
-
 fn of_runtime(spec: &Spec, newest: &Container, old: Option<&ContainerStatus>) -> ContainerStatus {
     let (state, restarts) = state_of(newest, old);
     let mut status = ContainerStatus {
         name: spec.name.clone(),
         image: newest.image.clone(),
         image_id: newest.image_ref.clone(),
-        container_id: Some(full_id(&newest.id)),
+        container_id: Some(newest.full_id()),
         restart_count: restarts,
         state: Some(state),
         resources: Some(actual_resources(spec, newest)),
@@ -158,7 +154,7 @@ fn state_of(container: &Container, old: Option<&ContainerStatus>) -> (ContainerS
                 message: text(&container.message),
                 started_at: time(container.started_at),
                 finished_at: time(container.finished_at),
-                container_id: Some(full_id(&container.id)),
+                container_id: Some(container.full_id()),
                 signal: None,
             };
             (terminated(ended), restarts)

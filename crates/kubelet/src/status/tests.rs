@@ -83,6 +83,15 @@ fn phases() {
 }
 
 #[test]
+fn ids_name_the_runtime() {
+    let status = Case::default().run(&one("Always"), &sandboxed(vec![exited("c", 1)]));
+    let status = &status.container_statuses.unwrap()[0];
+    assert_eq!(status.container_id.as_deref(), Some("cri-o://id-c"));
+    let ended = status.state.clone().unwrap().terminated.unwrap();
+    assert_eq!(ended.container_id.as_deref(), Some("cri-o://id-c"));
+}
+
+#[test]
 fn init_containers_hold_the_pod() {
     let spec =
         json!({"initContainers": [{"name": "i", "image": "i"}], "containers": [{"name": "c", "image": "i"}]});
