@@ -94,12 +94,13 @@ async fn carry(
     options: Options,
 ) -> Result<String, Error> {
     let mut error = open(connection, "error").await?;
+    // Before the last stream is open: from then on a short command may have ended, and the connection with it.
+    error.shutdown().await?;
     let stdin = if options.stdin { Some(open(connection, "stdin").await?) } else { None };
     let stdout = if options.stdout { Some(open(connection, "stdout").await?) } else { None };
     let stderr = if options.stderr { Some(open(connection, "stderr").await?) } else { None };
     let resizable = options.tty && protocol.starts_with(['v']) && protocol != "v2.channel.k8s.io";
     let resize = if resizable { Some(open(connection, "resize").await?) } else { None };
-    error.shutdown().await?;
 
     let output = async {
         let out = copy(stdout, sender.writer(channel::STDOUT));

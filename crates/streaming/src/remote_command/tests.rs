@@ -70,7 +70,7 @@ fn translator(io: DuplexStream) {
             let (near, far) = tokio::io::duplex(4096);
             kubelet(far);
             let io = async { Ok(Box::new(near) as BoxIo) };
-            let options = Options::from_query("stdin=1&stdout=1&stderr=1").unwrap();
+            let options = Options::from_query(path.split_once('?').unwrap().1).unwrap();
             translate::remote_command(client, io, "node", &path, options).await;
         });
         Ok::<_, Infallible>(response.map(|()| Empty::<Bytes>::new()))
@@ -110,9 +110,13 @@ async fn by_spdy() {
     );
 }
 
-async fn websocket(io: DuplexStream, protocol: &str) -> (websocket::Sender, websocket::Receiver) {
+async fn websocket(
+    io: DuplexStream,
+    query: &str,
+    protocol: &str,
+) -> (websocket::Sender, websocket::Receiver) {
     let request = Request::builder()
-        .uri(QUERY)
+        .uri(query)
         .header("host", "x")
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
@@ -128,7 +132,7 @@ async fn websocket(io: DuplexStream, protocol: &str) -> (websocket::Sender, webs
 }
 
 async fn talk(io: DuplexStream) -> [String; 4] {
-    let (sender, mut receiver) = websocket(io, "v5.channel.k8s.io").await;
+    let (sender, mut receiver) = websocket(io, QUERY, "v5.channel.k8s.io").await;
     sender.send(channel::STDIN, b"hel").await.unwrap();
     sender.send(channel::STDIN, b"lo").await.unwrap();
     sender.send(CLOSE, &[channel::STDIN]).await.unwrap();
@@ -146,6 +150,22 @@ async fn by_websocket_and_translated() {
         server(far);
         let texts = talk(near).await;
         assert_eq!((texts[1].as_str(), texts[2].as_str()), ("hello", "warned"));
+        assert!(texts[3].contains("NonZeroExitCode"), "{}", texts[3]);
+    }
+}
+
+/// The connection to the kubelet may be over as soon as its last stream is open; what was said on it counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_ends_at_once() {
+    for _ in 0..300 {
+        let (near, far) = tokio::io::duplex(4096);
+        translator(far);
+        let (_sender, mut receiver) = websocket(near, "/exec?stderr=1&command=x", "v5.channel.k8s.io").await;
+        let mut texts = [const { String::new() }; 4];
+        while let Some((number, data)) = receiver.next().await {
+            texts[usize::from(number)].push_str(std::str::from_utf8(&data).unwrap());
+        }
+        assert_eq!(texts[2], "warned");
         assert!(texts[3].contains("NonZeroExitCode"), "{}", texts[3]);
     }
 }
