@@ -29,6 +29,11 @@ pub trait Converter: Send + Sync {
     /// The object with `to` as its apiVersion; None: it cannot be done without waiting.
     fn now(&self, object: &Value, from: &GroupVersion, to: &GroupVersion) -> Option<Result<Value, Status>>;
 
+    /// False: somebody else is asked, so that [`Converter::now`] answers nothing.
+    fn is_local(&self) -> bool {
+        true
+    }
+
     /// The same objects in the same order, each with `to` as its apiVersion.
     async fn convert(
         &self,

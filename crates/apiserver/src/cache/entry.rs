@@ -21,8 +21,11 @@ pub struct Entry {
     pub key: Arc<str>,
     namespace_len: usize,
     pub labels: Box<[(CompactString, CompactString)]>,
-    /// Values of the resource's field labels, in their order.
+    /// Values of the resource's field labels, in their order, up to the first that is read late.
     pub fields: Box<[CompactString]>,
+    /// Values at later positions: of fields that exist in another version than that of storage, and take a
+    /// conversion by somebody else to be read.
+    late: Mutex<Option<Box<Vec<(usize, CompactString)>>>>,
     /// The store's revision of the last change: the resourceVersion.
     pub revision: i64,
     pub head: Bytes,
@@ -44,20 +47,36 @@ impl Entry {
     ) -> Self {
         let namespace_len = if namespaced { key.find('/').unwrap_or(0) } else { 0 };
         let (tree, forms, used) = (Mutex::new(Weak::new()), Mutex::default(), AtomicBool::new(false));
-        Self { key, namespace_len, labels, fields, revision, head, body, tree, forms, used }
+        let late = Mutex::default();
+        Self { key, namespace_len, labels, fields, late, revision, head, body, tree, forms, used }
     }
 
     /// The same object with another body at another revision.
     pub fn at(&self, revision: i64, body: Bytes) -> Self {
         let (labels, fields) = (self.labels.clone(), self.fields.clone());
-        Self::new(
-            self.key.clone(),
-            self.namespace_len > 0,
-            labels,
-            fields,
-            revision,
-            (self.head.clone(), body),
-        )
+        let namespaced = self.namespace_len > 0;
+        let mut at =
+            Self::new(self.key.clone(), namespaced, labels, fields, revision, (self.head.clone(), body));
+        at.late = Mutex::new(self.late.lock().clone());
+        at
+    }
+
+    /// Whether the field at a position has a value; None: nobody has read it yet.
+    pub fn field_is(&self, at: usize, value: &str) -> Option<bool> {
+        if let Some(field) = self.fields.get(at) {
+            return Some(field == value);
+        }
+        let late = self.late.lock();
+        late.iter().flat_map(|l| l.iter()).find(|(position, _)| *position == at).map(|(_, v)| v == value)
+    }
+
+    /// Takes the value of a field that is read late.
+    pub fn set_late(&self, at: usize, value: CompactString) {
+        let mut late = self.late.lock();
+        let late = late.get_or_insert_default();
+        if !late.iter().any(|(position, _)| *position == at) {
+            late.push((at, value));
+        }
     }
 
     pub fn namespace(&self) -> &str {

@@ -99,7 +99,7 @@ impl Selection {
             && (self.namespace.is_empty() || entry.namespace() == self.namespace)
             && (self.name.is_empty() || entry.name() == self.name)
             && self.fields.iter().all(|(at, value, negated)| {
-                (entry.fields.get(*at).map_or("", |v| v.as_str()) == value) != *negated
+                entry.field_is(*at, value).unwrap_or(value.is_empty()) != *negated
             })
             && !self.not_names.iter().any(|n| n == entry.name())
             && !self.not_namespaces.iter().any(|n| n == entry.namespace())
@@ -109,6 +109,17 @@ impl Selection {
     /// The value that the field at a position must have.
     pub fn field_value(&self, at: usize) -> Option<&str> {
         self.fields.iter().find(|(i, _, negated)| *i == at && !negated).map(|(_, value, _)| value.as_str())
+    }
+
+    /// The same whatever the fields are.
+    #[must_use]
+    pub fn without_fields(&self) -> Self {
+        Self { fields: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether it looks at a field of the entry that nobody has read yet.
+    pub fn is_undecided(&self, entry: &Entry) -> bool {
+        self.fields.iter().any(|(at, ..)| entry.field_is(*at, "").is_none())
     }
 
     /// Labels that must have one value.

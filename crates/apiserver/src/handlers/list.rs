@@ -48,7 +48,7 @@ pub fn selection(served: &Served, namespace: &str, name: &str, query: &Query) ->
     let known = |label: &str| served.row.field_labels.iter().any(|l| **l == *label);
     Selection::new(served.row.namespaced, namespace, name)
         .with_labels(labels)
-        .with_fields(&fields, |label| if known(label) { stored.label_position(label) } else { None })
+        .with_fields(&fields, |label| if known(label) { stored.label_position(label, &served.gv) } else { None })
         .map_err(|label| Status::bad_request(unknown_field(served, &label)))
 }
 

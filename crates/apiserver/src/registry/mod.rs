@@ -6,6 +6,7 @@
 pub mod convert;
 mod create;
 mod delete;
+mod fields;
 mod lease;
 pub mod meta;
 mod objects;

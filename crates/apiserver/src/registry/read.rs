@@ -204,6 +204,7 @@ impl Registry {
             _ => self.current_revision(stored).await?,
         };
         stored.cache.fresh(at_least).await?;
+        stored.decide(selection).await?;
         Ok(from_cache(stored, selection, options))
     }
 
@@ -221,6 +222,7 @@ impl Registry {
             }
             stored.cache.fresh(revision).await?;
         }
+        stored.decide(selection).await?;
         let mut list = from_cache(stored, selection, options);
         if list.changed.is_some_and(|changed| changed <= revision) {
             list.revision = revision;

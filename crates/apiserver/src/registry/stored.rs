@@ -11,18 +11,17 @@ use apimachinery::{GroupResource, GroupVersion, Status};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use compact_str::CompactString;
 use etcd::{KeyValue, SharedStore, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
+use super::fields::{self, Label};
 use super::timers::Timers;
 use super::transform::Transformer;
-use crate::cache::{Cache, Entry, Source};
+use crate::cache::{Cache, Entry, Selection, Source};
 use crate::catalog::Serve;
 use crate::codec;
 use crate::form::Media;
-use crate::strategy::Strategy;
 
 /// Decoded trees that are kept while they may be asked for again.
 const HOT_TREES: usize = 256;
@@ -44,8 +43,8 @@ pub struct Stored {
     pub(super) timers: Timers,
     transformer: Arc<dyn Transformer>,
     shape: ArcSwap<Shape>,
-    /// Field labels in the order of `Entry::fields`, with the strategy that reads them.
-    labels: RwLock<Vec<(String, Arc<dyn Strategy>)>>,
+    /// In the order of `Entry::fields`.
+    labels: RwLock<Vec<Label>>,
     other_versions: OtherVersions,
     own: Mutex<VecDeque<Arc<Entry>>>,
     trees: Mutex<VecDeque<Arc<Value>>>,
@@ -107,10 +106,10 @@ impl Stored {
     ) -> Arc<Self> {
         let row = &serve.row;
         let prefix = row.storage.prefix().replacen("/registry", etcd_prefix, 1);
-        let labels: Vec<(String, Arc<dyn Strategy>)> = field_labels(serve).collect();
+        let labels = fields::labels_of(serve);
         let indexed = serve.strategy.indexed_fields();
-        let indexed =
-            labels.iter().enumerate().filter(|(_, (l, _))| indexed.contains(&l.as_str())).map(|(at, _)| at);
+        let indexed = labels.iter().enumerate().filter(|(_, l)| indexed.contains(&l.name.as_str()));
+        let indexed = indexed.map(|(at, _)| at);
         Arc::new(Self {
             resource: row.group_resource(),
             namespaced: row.namespaced,
@@ -141,27 +140,24 @@ impl Stored {
         &self.prefix
     }
 
-    /// Another version of the same resource brings its own field labels.
+    /// Another version of the same resource brings its own field labels; what was read without them is read anew.
     pub fn add_labels(&self, serve: &Serve) {
-        let mut labels = self.labels.write();
-        for (label, strategy) in field_labels(serve) {
-            if !labels.iter().any(|(l, _)| *l == label) {
-                labels.push((label, strategy));
-            }
+        if fields::add(&mut self.labels.write(), serve) {
+            self.cache.restart();
         }
     }
 
     /// Takes a changed definition: everything is read anew.
     pub fn reshape(&self, serve: &Serve) {
         self.shape.store(Arc::new(Shape::of(serve)));
-        *self.labels.write() = field_labels(serve).collect();
+        *self.labels.write() = fields::labels_of(serve);
         self.own.lock().clear();
         self.cache.restart();
     }
 
-    /// The place of a field label in `Entry::fields`.
-    pub fn label_position(&self, label: &str) -> Option<usize> {
-        self.labels.read().iter().position(|(l, _)| l == label)
+    /// The place of a version's field label in `Entry::fields`.
+    pub fn label_position(&self, label: &str, of: &GroupVersion) -> Option<usize> {
+        self.labels.read().iter().position(|l| l.is(label, of))
     }
 
     /// The cache's key.
@@ -227,8 +223,7 @@ impl Stored {
         let body = Bytes::from([b",{", rest, b"\n"].concat());
         let labels = value.meta().labels().into_iter().flat_map(|m| m.iter());
         let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.into()))).collect();
-        let fields =
-            self.labels.read().iter().map(|(l, s)| CompactString::from(s.field_value(&value, l))).collect();
+        let fields = fields::read_now(&self.labels.read(), &value);
         let entry = Arc::new(Entry::new(key, self.namespaced, labels, fields, revision, (head, body)));
         self.keep(&entry, value);
         entry
@@ -247,7 +242,13 @@ impl Stored {
     pub async fn entry_of(&self, pair: &KeyValue) -> Result<Arc<Entry>, Unreadable> {
         let key = String::from_utf8_lossy(&pair.key[self.prefix.len().min(pair.key.len())..]).into();
         let value = self.read(pair).await?;
-        Ok(self.entry(key, pair.mod_revision, Arc::new(value)))
+        let entry = self.entry(key, pair.mod_revision, Arc::new(value));
+        if self.has_late_fields() {
+            if let Err(error) = self.read_late(&[entry.clone()], None).await {
+                tracing::warn!(key = %entry.key, %error, "fields of another version cannot be read yet");
+            }
+        }
+        Ok(entry)
     }
 
     /// The decoded object of an entry, shared with whoever has it.
@@ -267,6 +268,39 @@ impl Stored {
         value
     }
 
+    /// Some fields take a conversion by somebody else to be read.
+    pub fn has_late_fields(&self) -> bool {
+        self.labels.read().iter().any(Label::is_late)
+    }
+
+    /// Reads late fields of these entries, all or the one at a position.
+    pub async fn read_late(&self, entries: &[Arc<Entry>], at: Option<usize>) -> Result<(), Status> {
+        let labels = self.labels.read().clone();
+        let late = labels.iter().enumerate().filter(|(i, l)| l.is_late() && at.is_none_or(|at| at == *i));
+        for (position, label) in late {
+            let unread: Vec<_> = entries.iter().filter(|e| e.field_is(position, "").is_none()).collect();
+            let trees = unread.iter().map(|e| Value::clone(&self.tree(e))).collect();
+            for (entry, value) in unread.iter().zip(label.read_late(trees, &self.shape().gv).await?) {
+                entry.set_late(position, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a selection by late fields finds them read. Fails if a conversion fails.
+    pub async fn decide(&self, selection: &Selection) -> Result<(), Status> {
+        let late: Vec<usize> = {
+            let labels = self.labels.read();
+            let positions = selection.fields.iter().map(|(at, ..)| *at);
+            positions.filter(|at| labels.get(*at).is_some_and(Label::is_late)).collect()
+        };
+        for at in late {
+            let all = self.cache.select(&selection.without_fields(), None).entries;
+            self.read_late(&all, Some(at)).await?;
+        }
+        Ok(())
+    }
+
     /// Lets go of what nobody has asked for in a while.
     pub fn drop_cold(&self) {
         self.cache.drop_cold();
@@ -279,7 +313,7 @@ impl Stored {
 
     /// Remembers what this server wrote until the watch event of it comes.
     pub fn wrote(&self, entry: &Arc<Entry>) {
-        if self.cache.revision() >= entry.revision {
+        if self.cache.revision() >= entry.revision || self.has_late_fields() {
             return;
         }
         let mut own = self.own.lock();
@@ -294,12 +328,6 @@ impl Stored {
         let cached = self.cache.get(key).filter(|e| e.revision == revision);
         cached.or_else(|| self.own.lock().iter().find(|e| e.revision == revision && *e.key == *key).cloned())
     }
-}
-
-fn field_labels(serve: &Serve) -> impl Iterator<Item = (String, Arc<dyn Strategy>)> + '_ {
-    let labels =
-        serve.row.field_labels.iter().filter(|l| !matches!(&***l, "metadata.name" | "metadata.namespace"));
-    labels.map(|l| (l.to_string(), serve.strategy.clone()))
 }
 
 #[async_trait]

@@ -145,6 +145,10 @@ impl Converter for ByWebhook {
         None
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
     async fn convert(
         &self,
         objects: Vec<Value>,
