@@ -2,12 +2,16 @@
 //!
 //! - It lags behind the store by the time of a watch event; [`Cache::fresh`] waits until it does not.
 //! - A watcher gets every change that concerns it, in order, or is ended; see [`watcher`].
+//! - A watch from before the server's start is fed from the store's history; see [`history`].
 //! - After a gap (the store compacted what it had not seen) it starts anew, and all watchers with it.
 //!
 //! Deliberately absent: encodings other than the canonical one (see `handlers`), conversion, authorization.
 
 mod entry;
 mod feed;
+mod history;
+#[cfg(test)]
+mod history_tests;
 mod select;
 mod state;
 #[cfg(test)]
@@ -43,6 +47,8 @@ pub struct Cache {
     progress: Mutex<Option<ProgressHandle>>,
     started: AtomicBool,
     restart: tokio::sync::Notify,
+    /// Held by who reads the store's history.
+    recalling: tokio::sync::Mutex<()>,
 }
 
 /// A selected part of the cache.
@@ -63,6 +69,7 @@ impl Cache {
             progress: Mutex::default(),
             started: AtomicBool::new(false),
             restart: tokio::sync::Notify::new(),
+            recalling: tokio::sync::Mutex::default(),
         })
     }
 
@@ -140,7 +147,7 @@ impl Cache {
         self.state.write().drop_cold();
     }
 
-    /// Watches from after `revision`. None: too old (410).
+    /// Watches from after `revision`. None: the window does not reach back so far.
     pub fn watch_after(self: &Arc<Self>, selection: Selection, revision: i64) -> Option<Subscription> {
         let watcher = Arc::new(Watcher::new(selection));
         let mut state = self.state.write();

@@ -9,15 +9,18 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use super::entry::Entry;
+use super::history::Past;
 use super::select::Selection;
 use super::watcher::{Change, EventKind, Watcher};
 
 /// The window holds at most so many changes, and at most so many bytes.
-const WINDOW: usize = 4096;
+pub(super) const WINDOW: usize = 4096;
 const WINDOW_BYTES: usize = 32 << 20;
 /// Changes older than this go, but for so many.
 const OLD: Duration = Duration::from_secs(300);
 const KEPT: usize = 128;
+/// Changes are counted from here, so that there is room for those from before the cache began.
+const FIRST: u64 = 1 << 32;
 /// Frames of changes older than so many changes are dropped.
 const HOT: usize = 64;
 
@@ -42,6 +45,10 @@ pub struct State {
     pub ready: bool,
     /// Watches can start at this revision or later.
     oldest: i64,
+    /// The window has let go of changes.
+    forgot: bool,
+    /// The store's history was asked for changes after this revision in vain.
+    lost: i64,
     seq: u64,
     entries: BTreeMap<Arc<str>, Arc<Entry>>,
     /// Positions of indexed labels in `Entry::fields`.
@@ -61,7 +68,7 @@ pub enum Applied {
 
 impl State {
     pub fn new(indexed: Vec<usize>) -> Self {
-        Self { indexed, ..Self::default() }
+        Self { indexed, seq: FIRST, ..Self::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -182,6 +189,10 @@ impl State {
             self.interests(entry, &mut concerned);
         }
         for watcher in concerned.iter().filter_map(|i| self.watchers.get(i)).flatten() {
+            if change.new.as_ref().is_some_and(|e| watcher.selection.is_undecided(e)) {
+                watcher.end();
+                continue;
+            }
             if let Some(kind) = watcher.sees(change) {
                 watcher.push(kind, change);
             }
@@ -231,6 +242,33 @@ impl State {
 
     pub fn newest_cursor(&self) -> u64 {
         self.seq
+    }
+
+    /// The revision up to which the past after `revision` is missing, if the window can take it.
+    pub fn recallable(&self, revision: i64) -> Option<i64> {
+        (self.ready && !self.forgot && self.lost < revision && revision < self.oldest).then_some(self.oldest)
+    }
+
+    pub fn cannot_recall(&mut self, revision: i64) {
+        self.lost = self.lost.max(revision);
+    }
+
+    /// Puts the changes after `revision` up to `upto` before those that the window has.
+    pub fn recall(&mut self, past: Vec<Past>, revision: i64, upto: i64) {
+        if self.recallable(revision) != Some(upto) || self.window.len() + past.len() > WINDOW {
+            return;
+        }
+        let mut seq = self.window.front().map_or(self.seq + 1, |c| c.seq);
+        for Past { revision, new, old } in past.into_iter().rev() {
+            seq -= 1;
+            let change = Arc::new(Change::new(seq, revision, new, old));
+            self.window_bytes += change.weight();
+            self.window.push_front(change);
+        }
+        self.oldest = revision;
+        while self.window_bytes > WINDOW_BYTES && self.window.len() > HOT {
+            self.forget_oldest();
+        }
     }
 
     /// What `watcher` has to see after `cursor`; None: the window has passed it.
@@ -288,6 +326,7 @@ impl State {
         let Some(gone) = self.window.pop_front() else { return };
         self.window_bytes = self.window_bytes.saturating_sub(gone.weight());
         self.oldest = gone.revision;
+        self.forgot = true;
     }
 }
 

@@ -130,6 +130,7 @@ pub(super) async fn watch(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
                 (_, revision) => revision.unwrap_or(0),
             };
             stored.cache.fresh(at_least).await?;
+            stored.decide(&selection).await?;
             let (snapshot, subscription) = stored.cache.list_and_watch(selection);
             stream.end_of_initial = (send_initial == Some(true) && bookmarks).then_some(snapshot.revision);
             stream.initial = snapshot.entries.into();
@@ -137,12 +138,14 @@ pub(super) async fn watch(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
         }
         (Some(false), None | Some(0)) => {
             stored.cache.ready().await?;
+            stored.decide(&selection).await?;
             stream.subscription = Some(stored.cache.list_and_watch(selection).1);
         }
         (_, Some(revision)) => {
             stored.cache.ready().await?;
+            stored.decide(&selection).await?;
             stream.after = revision;
-            stream.subscription = stored.cache.watch_after(selection, revision);
+            stream.subscription = stored.cache.watch_from(&*stored, selection, revision).await;
             if stream.subscription.is_none() {
                 let current = stored.cache.revision();
                 stream.failed =
