@@ -36,11 +36,10 @@ pub fn recover(disk: &Disk, now: Instant) -> Result<Recovered> {
     })?;
     let revision = reading.finish()?;
     let mut garbage = Vec::new();
-    let mut after = None;
-    while compacted > 0 {
-        after = reading.index.prune(after.as_deref(), compacted, usize::MAX, &mut garbage);
-        if after.is_none() {
-            break;
+    if compacted > 0 {
+        let mut after = reading.index.prune(None, compacted, usize::MAX, &mut garbage);
+        while after.is_some() {
+            after = reading.index.prune(after.as_deref(), compacted, usize::MAX, &mut garbage);
         }
     }
     Ok(Recovered { index: reading.index, leases, revision, compacted, garbage })
