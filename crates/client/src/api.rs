@@ -250,6 +250,24 @@ impl Api {
         self.request(Method::PUT, &resource.path(namespace, name, subresource), Some(json(object)?)).await
     }
 
+    /// Reads an object, lets `change` edit it, and puts it (or that subresource of it) back at the resourceVersion that
+    /// was read. `change` says whether anything is to be written; None where nothing was. A conflict is an error:
+    /// whoever watches the object tries again.
+    pub async fn modify<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        change: impl FnOnce(&mut serde_json::Value) -> bool,
+    ) -> Result<Option<T>> {
+        let mut object: serde_json::Value = self.get(resource, namespace, name).await?;
+        if !change(&mut object) {
+            return Ok(None);
+        }
+        self.update(resource, namespace, name, subresource, &object).await.map(Some)
+    }
+
     pub async fn patch<T: DeserializeOwned>(
         &self,
         resource: &Resource,

@@ -180,7 +180,9 @@ impl<V: View> Inner<V> {
 
     fn delete(&self, object: V) {
         let handlers = self.handlers.read();
-        if self.store.remove(&object.key()).is_some() {
+        let known = self.store.remove(&object.key()).is_some();
+        self.store.advance(object.resource_version());
+        if known {
             let event = Event::Deleted(Arc::new(object));
             for handler in &*handlers {
                 handler(&event);
@@ -305,6 +307,7 @@ impl<V: View> Reflector<V> {
 
     fn listed(&mut self, objects: impl IntoIterator<Item = V>, version: String) {
         self.inner.replace(objects);
+        self.inner.store.advance(&version);
         self.resource_version = Some(version);
         self.failures = 0;
         self.inner.synced.send_replace(true);
@@ -356,7 +359,10 @@ impl<V: View> Reflector<V> {
                     self.resource_version = Some(v.resource_version().to_owned());
                     self.inner.delete(v);
                 }
-                Frame::Bookmark { resource_version, .. } => self.resource_version = Some(resource_version),
+                Frame::Bookmark { resource_version, .. } => {
+                    self.inner.store.advance(&resource_version);
+                    self.resource_version = Some(resource_version);
+                }
                 Frame::Error(status) => return Err(Error::Api(status).into()),
             }
             self.failures = 0;

@@ -16,6 +16,7 @@ pub mod selector;
 pub mod store;
 mod watch;
 pub mod workqueue;
+pub mod writes;
 
 pub use api::{Api, DeleteOptions, Patch, Preconditions, Propagation};
 pub use error::{Error, Result};
@@ -25,3 +26,4 @@ pub use resource::{ObjectKey, Resource};
 pub use selector::LabelSelector;
 pub use store::Store;
 pub use workqueue::WorkQueue;
+pub use writes::Writes;

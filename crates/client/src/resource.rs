@@ -213,6 +213,9 @@ resources! {
     PRIORITY_CLASSES = "scheduling.k8s.io" "v1" "priorityclasses" "PriorityClass" false;
     RUNTIME_CLASSES = "node.k8s.io" "v1" "runtimeclasses" "RuntimeClass" false;
     STORAGE_CLASSES = "storage.k8s.io" "v1" "storageclasses" "StorageClass" false;
+    VOLUME_ATTRIBUTES_CLASSES = "storage.k8s.io" "v1" "volumeattributesclasses" "VolumeAttributesClass" false;
+    RESOURCE_QUOTAS = "" "v1" "resourcequotas" "ResourceQuota" true;
+    CRON_JOBS = "batch" "v1" "cronjobs" "CronJob" true;
     CSI_NODES = "storage.k8s.io" "v1" "csinodes" "CSINode" false;
     POD_DISRUPTION_BUDGETS = "policy" "v1" "poddisruptionbudgets" "PodDisruptionBudget" true;
     SERVICE_CIDRS = "networking.k8s.io" "v1" "servicecidrs" "ServiceCIDR" false;

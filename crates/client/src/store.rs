@@ -21,6 +21,8 @@ struct Index<V> {
 struct Inner<V> {
     objects: HashMap<ObjectKey, Arc<V>>,
     indexes: Vec<Index<V>>,
+    /// The highest resourceVersion that was shown: of an object, a delete or a bookmark.
+    version: u64,
 }
 
 /// Objects by namespace and name. Clones share the objects.
@@ -47,7 +49,7 @@ impl<V: View> Store<V> {
             .into_iter()
             .map(|(name, keys_of)| Index { name, keys_of, entries: HashMap::new() })
             .collect();
-        Self { inner: Arc::new(RwLock::new(Inner { objects: HashMap::new(), indexes })) }
+        Self { inner: Arc::new(RwLock::new(Inner { objects: HashMap::new(), indexes, version: 0 })) }
     }
 
     /// `namespace` is empty for cluster-scoped objects.
@@ -101,6 +103,7 @@ impl<V: View> Store<V> {
         let key = object.key();
         let mut inner = self.inner.write();
         let inner = &mut *inner;
+        inner.version = inner.version.max(number(object.resource_version()));
         let old = inner.objects.insert(key.clone(), object.clone());
         for index in &mut inner.indexes {
             index.replace(&key, old.as_deref(), Some(&object));
@@ -118,6 +121,18 @@ impl<V: View> Store<V> {
         Some(old)
     }
 
+    /// The highest resourceVersion that the informer has taken in; 0 before the first. Everything that the server
+    /// told before it is in the store.
+    pub fn version(&self) -> u64 {
+        self.inner.read().version
+    }
+
+    /// All up to this resourceVersion is in the store.
+    pub fn advance(&self, resource_version: &str) {
+        let mut inner = self.inner.write();
+        inner.version = inner.version.max(number(resource_version));
+    }
+
     pub(crate) fn add_index(&self, name: &'static str, keys_of: IndexFn<V>) {
         let mut inner = self.inner.write();
         let mut index = Index { name, keys_of, entries: HashMap::new() };
@@ -126,6 +141,11 @@ impl<V: View> Store<V> {
         }
         inner.indexes.push(index);
     }
+}
+
+/// A resourceVersion as the number that it is (KEP-5504); 0 where it is none.
+pub(crate) fn number(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or(0)
 }
 
 impl<V> Index<V> {

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::certificates::plan::Csr;
 use crate::views::{
     ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease,
-    Namespace, Node, Pod, ReplicaSet, Service, ServiceAccount,
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicaSet, Service, ServiceAccount,
+    StorageClass, VolumeAttributesClass,
 };
 
 /// Index of namespaced objects by namespace.
@@ -17,6 +18,8 @@ pub const BY_NAMESPACE: &str = "namespace";
 pub const BY_CONTROLLER: &str = "controller";
 /// Index of pods by node; empty for those that have none.
 pub const BY_NODE: &str = "node";
+/// Index of pods by `namespace/claim` of the claims that they use.
+pub const BY_CLAIM: &str = "claim";
 /// Index of EndpointSlices by `namespace/service`.
 pub const BY_SERVICE: &str = "service";
 
@@ -53,6 +56,10 @@ pub struct Informers {
     node_leases: OnceLock<Informer<Lease>>,
     cluster_roles: OnceLock<Informer<ClusterRole>>,
     certificate_signing_requests: OnceLock<Informer<Csr>>,
+    volume_attributes_classes: OnceLock<Informer<VolumeAttributesClass>>,
+    storage_classes: OnceLock<Informer<StorageClass>>,
+    persistent_volume_claims: OnceLock<Informer<PersistentVolumeClaim>>,
+    persistent_volumes: OnceLock<Informer<PersistentVolume>>,
 }
 
 impl Informers {
@@ -77,6 +84,10 @@ impl Informers {
             node_leases: OnceLock::new(),
             cluster_roles: OnceLock::new(),
             certificate_signing_requests: OnceLock::new(),
+            volume_attributes_classes: OnceLock::new(),
+            storage_classes: OnceLock::new(),
+            persistent_volume_claims: OnceLock::new(),
+            persistent_volumes: OnceLock::new(),
         }
     }
 
@@ -107,6 +118,9 @@ impl Informers {
                 .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
                 .with_index(BY_CONTROLLER, |v| controller_key(&v.metadata))
                 .with_index(BY_NODE, |v| vec![v.spec.node_name.to_string()])
+                .with_index(BY_CLAIM, |v| {
+                    v.claims().map(|c| format!("{}/{c}", v.metadata.namespace)).collect()
+                })
         })
     }
 
@@ -200,5 +214,21 @@ impl Informers {
 
     pub fn certificate_signing_requests(&self) -> Informer<Csr> {
         self.begin(&self.certificate_signing_requests, || self.all(resource::CERTIFICATE_SIGNING_REQUESTS))
+    }
+
+    pub fn persistent_volumes(&self) -> Informer<PersistentVolume> {
+        self.begin(&self.persistent_volumes, || self.all(resource::PERSISTENT_VOLUMES))
+    }
+
+    pub fn persistent_volume_claims(&self) -> Informer<PersistentVolumeClaim> {
+        self.begin(&self.persistent_volume_claims, || self.all(resource::PERSISTENT_VOLUME_CLAIMS))
+    }
+
+    pub fn storage_classes(&self) -> Informer<StorageClass> {
+        self.begin(&self.storage_classes, || self.all(resource::STORAGE_CLASSES))
+    }
+
+    pub fn volume_attributes_classes(&self) -> Informer<VolumeAttributesClass> {
+        self.begin(&self.volume_attributes_classes, || self.all(resource::VOLUME_ATTRIBUTES_CLASSES))
     }
 }

@@ -27,6 +27,8 @@ pub mod rootca;
 pub mod serviceaccount;
 pub mod tainteviction;
 pub mod views;
+pub mod volumebinder;
+pub mod volumeprotection;
 
 pub use manager::{Error, run};
 pub use options::{DEFAULT_PORT, Options, UNBUILT};

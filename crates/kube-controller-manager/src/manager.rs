@@ -17,7 +17,7 @@ use crate::options::{DEFAULT_PORT, Options};
 use crate::{
     bootstrap, certificates, clusterroleaggregation, daemonset, deployment, endpoints, endpointslice,
     endpointslicemirroring, garbagecollector, namespace, nodeipam, nodelifecycle, podgc, replicaset, rootca,
-    serviceaccount, tainteviction,
+    serviceaccount, tainteviction, volumebinder, volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,10 @@ const CONTROLLERS: &[Entry] = controllers! {
     "bootstrap-signer-controller" "bootstrapsigner" false => bootstrap::run_signer;
     "token-cleaner-controller" "tokencleaner" false => bootstrap::run_cleaner;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
+    "persistentvolume-binder-controller" "persistentvolume-binder" true => volumebinder::run;
+    "persistentvolumeclaim-protection-controller" "pvc-protection" true => volumeprotection::run_claims;
+    "persistentvolume-protection-controller" "pv-protection" true => volumeprotection::run_volumes;
+    "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" true => volumeprotection::run_classes;
 };
 
 /// Upstream's controllers that are not built yet: name and alias.
@@ -82,12 +86,8 @@ const NOT_YET: &[(&str, &str)] = &[
     ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
     ("disruption-controller", "disruption"),
     ("resourcequota-controller", "resourcequota"),
-    ("persistentvolume-binder-controller", "persistentvolume-binder"),
     ("persistentvolume-attach-detach-controller", "attachdetach"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
-    ("persistentvolumeclaim-protection-controller", "pvc-protection"),
-    ("persistentvolume-protection-controller", "pv-protection"),
-    ("volumeattributesclass-protection-controller", "volumeattributesclass-protection"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
     ("ttl-controller", "ttl"),
     ("ttl-after-finished-controller", "ttl-after-finished"),

@@ -5,6 +5,7 @@ pub mod core;
 pub mod network;
 pub mod node;
 pub mod pod;
+pub mod storage;
 pub mod workload;
 
 use client::Time;
@@ -15,6 +16,7 @@ pub use self::core::{ClusterRole, ConfigMap, Lease, Namespace, ServiceAccount};
 pub use network::{EndpointSlice, Endpoints, Service};
 pub use node::{Node, Taint, Toleration};
 pub use pod::{Pod, PodTemplate};
+pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttributesClass};
 pub use workload::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
 
 /// A condition in the status of any kind.

@@ -165,13 +165,15 @@ impl Controller {
         if set.metadata.is_being_deleted() {
             return Ok(None);
         }
+        // Asked before the pods are read: what was seen in between would be missing in them.
+        let may_act = self.expectations.satisfied(&key);
         let pods = self.claim_pods(&set).await?;
         let (current, revisions) = self.current_revision(&set).await?;
         let Some(current) = current else { return Ok(None) };
         let hash = history::hash_of(&current);
         let nodes = self.nodes.list();
         let mut again = None;
-        if self.expectations.satisfied(&key) {
+        if may_act {
             again = self.act(&set, &hash, &nodes, &pods).await?;
         }
         for surplus in history::surplus(&set, &revisions, &hash, &pods) {
@@ -293,10 +295,11 @@ impl Controller {
         let snapshot = Snapshot::new(set, hash, nodes, pods, Time::now());
         let mut plan = plan::manage(&snapshot);
         let again = self.hold_back(set, &mut plan);
-        self.carry_out(set, hash, plan).await?;
-        if self.expectations.satisfied(&set.metadata.key()) {
-            self.carry_out(set, hash, plan::roll(&snapshot)).await?;
+        // A rollout looks at the pods as they are once what is done now was seen; that brings the set back.
+        if plan.create.is_empty() && plan.delete.is_empty() {
+            plan = plan::roll(&snapshot);
         }
+        self.carry_out(set, hash, plan).await?;
         Ok(again)
     }
 

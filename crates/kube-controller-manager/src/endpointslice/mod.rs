@@ -55,7 +55,7 @@ pub async fn run(context: Context) {
     let own = controller.clone();
     on_change(&nodes, move |old, new, deleted| own.node_changed(old.map(|o| &**o), new, deleted));
     let own = controller.clone();
-    on_change(&slices, move |_, new, deleted| own.slice_changed(new, deleted));
+    on_change(&slices, move |_, new, _| own.slice_changed(new));
     services.wait_synced().await;
     pods.wait_synced().await;
     nodes.wait_synced().await;
@@ -108,7 +108,7 @@ impl Controller {
         }
     }
 
-    fn slice_changed(&self, slice: &EndpointSlice, deleted: bool) {
+    fn slice_changed(&self, slice: &EndpointSlice) {
         let labels = &slice.metadata.labels;
         let Some(service) =
             labels.get(plan::SERVICE_NAME).filter(|_| labels.get(MANAGED_BY) == Some(MANAGER))
@@ -116,7 +116,7 @@ impl Controller {
             return;
         };
         let key = ObjectKey::new(&slice.metadata.namespace, service);
-        if self.writer.seen(&key, slice, deleted) {
+        if self.writer.is_settled(&key) {
             self.queue.add(key);
         }
     }

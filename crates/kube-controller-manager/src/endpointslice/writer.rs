@@ -1,61 +1,30 @@
 //! Writes slices, and knows which of its writes its informer has not shown yet: a Service is not looked at again
 //! before, as it would get the same slices twice.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use client::{Api, DeleteOptions, Error, ObjectKey, Store, resource};
+use client::{Api, DeleteOptions, Error, ObjectKey, Store, Writes, resource};
 use compact_str::CompactString;
 use futures::future::join_all;
-use parking_lot::Mutex;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::reconcile::Change;
 use crate::views::EndpointSlice;
 
-/// After so long a write counts as seen.
-const FORGET: Duration = Duration::from_secs(10);
-
-struct Pending {
-    /// By the slice's name: its generation, or None for one that was deleted.
-    slices: HashMap<CompactString, Option<i64>>,
-    since: Instant,
-}
-
 /// Writes of one controller.
 pub struct Writer {
     api: Api,
-    /// What the informer has shown.
     shown: Store<EndpointSlice>,
-    pending: Mutex<HashMap<ObjectKey, Pending>>,
+    writes: Writes<EndpointSlice>,
 }
 
 impl Writer {
+    /// `shown` is the informer's store.
     pub fn new(api: Api, shown: Store<EndpointSlice>) -> Self {
-        Self { api, shown, pending: Mutex::default() }
+        Self { api, writes: Writes::new(shown.clone()), shown }
     }
 
     /// Whether the informer has shown every write for the Service.
     pub fn is_settled(&self, service: &ObjectKey) -> bool {
-        self.pending.lock().get(service).is_none_or(|p| p.since.elapsed() > FORGET)
-    }
-
-    /// The informer shows a slice. Whether that was what the Service waited for.
-    pub fn seen(&self, service: &ObjectKey, slice: &EndpointSlice, deleted: bool) -> bool {
-        let mut all = self.pending.lock();
-        let Some(pending) = all.get_mut(service) else { return true };
-        let name = &slice.metadata.name;
-        match pending.slices.get(name) {
-            Some(Some(generation)) if !deleted && slice.metadata.generation < *generation => {}
-            Some(None) if !deleted => {}
-            _ => drop(pending.slices.remove(name)),
-        }
-        let settled = pending.slices.is_empty();
-        if settled {
-            all.remove(service);
-        }
-        settled
+        self.writes.is_settled(service)
     }
 
     /// Carries the changes out, side by side.
@@ -67,25 +36,6 @@ impl Writer {
         results.into_iter().collect()
     }
 
-    fn expect(&self, service: &ObjectKey, slice: CompactString, generation: Option<i64>) {
-        let mut all = self.pending.lock();
-        // In one process the watch often tells of a write before its answer comes. The lock keeps `seen` out
-        // meanwhile, which comes after the store has the change.
-        let now = self.shown.get(service.namespace(), &slice).map(|s| s.metadata.generation);
-        let already = match generation {
-            Some(wanted) => now.is_some_and(|n| n >= wanted),
-            None => now.is_none(),
-        };
-        if already {
-            return;
-        }
-        let pending = all
-            .entry(service.clone())
-            .or_insert_with(|| Pending { slices: HashMap::new(), since: Instant::now() });
-        pending.since = Instant::now();
-        pending.slices.insert(slice, generation);
-    }
-
     async fn one(&self, service: &ObjectKey, change: Change) -> Result<(), Error> {
         let (kind, namespace) = (&resource::ENDPOINT_SLICES, service.namespace());
         let written: Result<EndpointSlice, Error> = match change {
@@ -95,22 +45,29 @@ impl Writer {
                 self.api.update(kind, namespace, &name, "", &body(&slice)).await
             }
             Change::Delete(name) => {
-                return match self.api.delete(kind, namespace, &name, &DeleteOptions::default()).await {
-                    Err(e) if !e.is_not_found() => Err(e),
-                    _ => {
-                        self.expect(service, name, None);
-                        Ok(())
-                    }
-                };
+                return self.delete(service, &name).await;
             }
         };
         match written {
             Ok(slice) => {
-                self.expect(service, slice.metadata.name, Some(slice.metadata.generation));
+                self.writes.written(service, slice.metadata.key(), &slice.metadata.resource_version);
                 Ok(())
             }
             Err(e) if e.is_namespace_terminating() => Ok(()),
             Err(e) => Err(e),
+        }
+    }
+
+    async fn delete(&self, service: &ObjectKey, name: &CompactString) -> Result<(), Error> {
+        let (kind, namespace) = (&resource::ENDPOINT_SLICES, service.namespace());
+        let uid = self.shown.get(namespace, name).map(|s| s.metadata.uid.clone());
+        match self.api.delete(kind, namespace, name, &DeleteOptions::default()).await {
+            Err(e) if !e.is_not_found() => Err(e),
+            _ => {
+                let key = ObjectKey::new(namespace, name);
+                self.writes.deleted(service, key, uid.as_deref().unwrap_or_default());
+                Ok(())
+            }
         }
     }
 }

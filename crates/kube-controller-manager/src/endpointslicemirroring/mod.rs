@@ -46,12 +46,12 @@ pub async fn run(context: Context) {
     let enqueue = queue.clone();
     on_change(&endpoints, move |_, new, _| enqueue.add(new.metadata.key()));
     let (own, enqueue) = (controller.clone(), queue.clone());
-    on_change(&slices, move |_, slice, deleted| {
+    on_change(&slices, move |_, slice, _| {
         if is_ours(slice)
             && let Some(service) = slice.metadata.labels.get(SERVICE_NAME)
         {
             let key = ObjectKey::new(&slice.metadata.namespace, service);
-            if own.writer.seen(&key, slice, deleted) {
+            if own.writer.is_settled(&key) {
                 enqueue.add(key);
             }
         }

@@ -31,6 +31,22 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     pub affinity: Option<Affinity>,
     pub resource_claims: Vec<serde::de::IgnoredAny>,
+    pub volumes: Vec<Volume>,
+}
+
+/// A volume of a pod, as far as it names a claim.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    pub name: CompactString,
+    pub persistent_volume_claim: Option<ClaimSource>,
+    pub ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimSource {
+    pub claim_name: CompactString,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -103,6 +119,15 @@ impl Pod {
         let Some(ready) = self.ready_condition().filter(|c| c.is_true()) else { return false };
         let long_enough = |since: Time| since.seconds() + i64::from(min_ready_seconds) <= now.seconds();
         min_ready_seconds == 0 || ready.last_transition_time.is_some_and(long_enough)
+    }
+
+    /// The claims that its volumes use, also those that are made for it (ephemeral volumes).
+    pub fn claims(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        self.spec.volumes.iter().filter_map(|v| match (&v.persistent_volume_claim, &v.ephemeral) {
+            (Some(source), _) => Some(source.claim_name.as_str().into()),
+            (None, Some(_)) => Some(format!("{}-{}", self.metadata.name, v.name).into()),
+            (None, None) => None,
+        })
     }
 
     /// Succeeded or Failed.
