@@ -345,7 +345,6 @@ fn float(out: &mut Vec<u8>, n: f64) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -137,7 +137,6 @@ pub fn encode(value: &Value, media: Media, of: &Type) -> Result<Vec<u8>, proto::
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -129,7 +129,6 @@ pub fn partial_object_metadata(object: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

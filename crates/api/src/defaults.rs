@@ -49,7 +49,6 @@ fn below(value: &mut Value, node: &Node) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

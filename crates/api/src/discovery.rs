@@ -231,7 +231,6 @@ pub fn aggregated(groups: &[Group]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{json, resources, schema};
 

@@ -239,7 +239,6 @@ fn compare(value: &Value, op: Compare, literal: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

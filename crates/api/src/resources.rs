@@ -247,7 +247,6 @@ pub fn gates() -> impl Iterator<Item = Gate> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
 //! Server-side apply and updates of built-in kinds as the reference server recorded them (`data/apply`).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use api::Value;
 use api::merge::Versions;

@@ -1,6 +1,6 @@
 //! What the reference server answers is canonical already: decoding it changes nothing and finds nothing, in
 //! JSON and through protobuf.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use api::canonical::Found;
 use api::{Value, canonical, json, proto, resources, schema};

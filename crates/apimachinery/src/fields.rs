@@ -128,7 +128,6 @@ impl fmt::Display for Selector {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

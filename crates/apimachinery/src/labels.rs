@@ -530,7 +530,6 @@ pub fn validate<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>, field:
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {

@@ -384,7 +384,6 @@ impl Ord for Quantity {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
 //! Requests against a server in memory: reading, writing, deleting, patching, and what goes wrong.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

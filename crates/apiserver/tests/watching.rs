@@ -1,5 +1,5 @@
 //! Lists in pieces and watches: where they start, what they see, how they end.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

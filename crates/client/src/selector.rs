@@ -126,7 +126,6 @@ impl<'de> Deserialize<'de> for LabelSelector {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> StringMap {

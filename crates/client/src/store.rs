@@ -167,7 +167,6 @@ impl<V> Index<V> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::meta::{ObjectMeta, Partial};
 

@@ -125,7 +125,6 @@ fn bookmark<V>(bookmark: Bookmark) -> Frame<V> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::meta::Partial;
 

@@ -114,7 +114,6 @@ impl fmt::Display for FeatureGates {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! The child of the kill test is this test binary itself, run with `ETCD_CRASH_DIR` set: it writes
 //! and prints each write after its acknowledgement.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

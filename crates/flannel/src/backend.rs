@@ -159,7 +159,6 @@ fn write_configuration(file: &CniFile, range: Ipv4Net) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn node(name: &str, cidr: &str, ip: &str) -> Node {

@@ -1,8 +1,6 @@
 //! A small store of objects for unit tests of authorizers, admission plugins and endpoints. No strategies, no
 //! resource versions that mean anything.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

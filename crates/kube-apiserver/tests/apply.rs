@@ -2,7 +2,7 @@
 //! codes, objects, conflicts and managedFields. Times are left out: they order entries by the second. The sequence
 //! `revision` is left out: upstream compares the raw text of `data`, white space too, which is not kept here.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

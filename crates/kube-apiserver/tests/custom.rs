@@ -1,6 +1,6 @@
 //! Custom resources, versions and server-side apply on a whole server, where such designs break.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

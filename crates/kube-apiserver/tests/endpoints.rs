@@ -1,7 +1,7 @@
 //! What Services take and give back, what is done to pods and namespaces beside writing them: through the whole
 //! server.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Each create that a reference server answered is sent to ours: the same code, the same answer, and the same
 //! object in the store. What differs stands in `data/minimal-differs.txt`, with its reason.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

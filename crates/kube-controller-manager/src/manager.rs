@@ -211,7 +211,6 @@ fn choose(names: &[String]) -> Result<Vec<&'static Entry>, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn names(list: &[&str]) -> Vec<&'static str> {

@@ -203,7 +203,6 @@ pub const UNBUILT: &[UnbuiltFlag] = &[
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -216,7 +216,6 @@ fn address(field: &'static str, text: &str, port: u16) -> Result<Option<SocketAd
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn settings(arguments: &[&str]) -> Result<Settings, Error> {

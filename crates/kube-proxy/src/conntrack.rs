@@ -148,7 +148,6 @@ fn tuple(bytes: &[u8]) -> Tuple {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// An attribute with its padding.

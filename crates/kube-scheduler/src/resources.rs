@@ -243,7 +243,6 @@ fn amounts<'a>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn requests(pod: serde_json::Value) -> (i64, i64, i64, i64) {

@@ -1,5 +1,4 @@
 //! Objects for tests, out of JSON.
-#![allow(clippy::unwrap_used)]
 
 use crate::pod::Pod;
 use crate::resources::Symbols;

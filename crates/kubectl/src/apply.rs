@@ -259,7 +259,6 @@ async fn update(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

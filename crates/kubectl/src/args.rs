@@ -219,7 +219,6 @@ pub fn command_at(arguments: &[String]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn words(text: &str) -> Vec<String> {

@@ -228,7 +228,6 @@ fn outcome(status: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

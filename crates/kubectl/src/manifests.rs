@@ -141,7 +141,6 @@ fn take_apart(mut object: Value, source: &str, out: &mut Vec<Manifest>) -> Resul
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn names(text: &str) -> Vec<String> {

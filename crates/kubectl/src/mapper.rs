@@ -156,7 +156,6 @@ fn entry(group: &str, version: &str, e: &Value) -> Resource {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

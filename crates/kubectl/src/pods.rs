@@ -120,7 +120,6 @@ pub fn check_container(pod: &Value, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

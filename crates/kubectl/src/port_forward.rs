@@ -170,7 +170,6 @@ fn headers(kind: &'static str, port: u16, id: u32) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

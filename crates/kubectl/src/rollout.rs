@@ -201,7 +201,6 @@ fn stateful_set(object: &Value, observed: bool) -> Result<(String, bool)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

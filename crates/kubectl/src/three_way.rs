@@ -206,7 +206,6 @@ pub fn same(a: &Value, b: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

@@ -219,7 +219,6 @@ fn taints(pod: &Pod, node: &NodeFacts) -> Option<Rejection> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

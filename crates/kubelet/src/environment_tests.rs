@@ -1,5 +1,4 @@
 //! Cases of the environment.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Against the kernel, in a network namespace of the test's own: what is written is what `nft` reads.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::Ipv4Addr;
 use std::process::Command;

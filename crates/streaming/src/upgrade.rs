@@ -123,7 +123,6 @@ pub async fn proxy(mut a: BoxIo, mut b: BoxIo) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -1,6 +1,6 @@
 //! API server, controllers and scheduler in one process, meeting only at the API: a Deployment becomes pods that are
 //! bound to a node, and deleting it takes them away.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::time::Duration;
 

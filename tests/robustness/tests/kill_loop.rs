@@ -1,5 +1,5 @@
 //! A few rounds of the kill loop with a fixed seed, over the embedded store.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! The canonical form on small objects, and the words of its errors.
-#![allow(clippy::unwrap_used)]
 
 use crate::json;
 use crate::schema::{FieldMaker, Node, Shape, TypeMaker, by_gvk};

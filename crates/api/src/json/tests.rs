@@ -1,5 +1,4 @@
 //! Texts as Go reads and writes them.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

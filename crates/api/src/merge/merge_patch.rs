@@ -39,7 +39,6 @@ fn merge_map(target: &mut Map, patch: Map) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

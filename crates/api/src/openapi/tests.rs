@@ -1,7 +1,5 @@
 //! What clients look for in OpenAPI documents.
 
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 use crate::resources;
 

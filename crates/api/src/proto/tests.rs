@@ -1,6 +1,5 @@
 //! Go's own bytes: `tests/data/samples.jsonl.gz` holds, for random objects of every kind, the envelope that Go
 //! writes, the JSON that Go makes of it, and the envelope that Go makes of that JSON (`goshape samples`).
-#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read};
 

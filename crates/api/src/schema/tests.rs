@@ -1,5 +1,4 @@
 //! The embedded table reads in full.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

@@ -1,5 +1,4 @@
 //! Declarative rules on small objects.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::schema::by_gvk;

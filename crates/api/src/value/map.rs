@@ -261,7 +261,6 @@ impl IntoIterator for Map {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

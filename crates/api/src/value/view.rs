@@ -146,7 +146,6 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]

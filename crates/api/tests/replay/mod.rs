@@ -1,7 +1,7 @@
 //! Replays what a reference API server did with managedFields: each request of a sequence on our field manager, its
 //! managedFields compared byte for byte. Defaults, admission and strategies are the reference's: an update's new object
 //! is the recorded answer.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 use api::Value;
 use api::merge::{FieldManager, Set, Versions, empty, json_patch, merge_patch, strategic_merge_patch};

@@ -1,5 +1,4 @@
 //! Watches from before the cache's start, over a real store.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

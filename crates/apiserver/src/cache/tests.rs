@@ -1,5 +1,4 @@
 //! The cache's promises, on states applied by hand.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

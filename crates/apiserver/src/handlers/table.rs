@@ -182,7 +182,6 @@ pub(super) async fn of_one(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -70,7 +70,6 @@ pub fn whole<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::io::Read;
 
     use super::*;

@@ -167,7 +167,6 @@ pub fn body_media(headers: &HeaderMap) -> Result<Media, Status> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn choose(accept: &str) -> Option<(Media, As)> {

@@ -63,7 +63,6 @@ pub fn decode(text: &str) -> Result<From, Status> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

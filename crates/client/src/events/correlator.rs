@@ -114,7 +114,6 @@ fn make_room<V>(table: &mut HashMap<u64, V>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::super::{EventType, ObjectReference};
     use super::*;
     use crate::meta::Time;

@@ -1,6 +1,5 @@
 //! The informer against a server that answers from a script.
 
-#![allow(clippy::unwrap_used)]
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! Two candidates for one lease, on a server that keeps it in memory.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use http::{Method, Request, Response};

@@ -139,7 +139,6 @@ fn body(user: &User, attributes: &Attributes) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test]

@@ -1,5 +1,4 @@
 //! A table of questions against a small cluster.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

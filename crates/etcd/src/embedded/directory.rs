@@ -115,7 +115,6 @@ fn lock(path: &Path) -> Result<File> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

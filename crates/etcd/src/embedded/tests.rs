@@ -1,5 +1,4 @@
 //! Tests of the engine that look inside it; what any store must do is in `tests/suite`.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! One suite for every store: each case is a function over `Arc<dyn Store>`, run on the embedded
 //! engine always, and on a real etcd where there is one (`TESTBED_CACHE`, the testbed's cache, or
 //! `PATH`); where there is none, that half says so and is skipped.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 mod client;
 mod etcd_server;

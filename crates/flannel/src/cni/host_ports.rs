@@ -209,7 +209,6 @@ fn masquerade() -> [Vec<Expr>; 2] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::process::Command;
 

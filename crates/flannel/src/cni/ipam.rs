@@ -87,7 +87,6 @@ impl Range {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn range(folder: &Path, subnet: &str) -> Range {

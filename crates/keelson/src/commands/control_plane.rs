@@ -202,7 +202,6 @@ fn resource(api_version: &str, kind: &str) -> Resource {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

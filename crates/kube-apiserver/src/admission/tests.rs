@@ -1,5 +1,4 @@
 //! Tables of what plugins change and refuse.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

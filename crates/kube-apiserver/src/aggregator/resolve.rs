@@ -76,7 +76,6 @@ fn addresses(endpoints: &Value, port: &str) -> Vec<(String, u16)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::Fake;
     use serde_json::json;

@@ -244,7 +244,6 @@ pub fn ip_object(ip: IpAddr, owner: Owner<'_>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

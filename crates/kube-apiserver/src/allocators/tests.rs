@@ -1,6 +1,5 @@
 //! Families of Services by policy and cluster, and ports that two protocols share.
 
-#![allow(clippy::unwrap_used)]
 use super::*;
 use crate::strategies::fields::{map, one};
 

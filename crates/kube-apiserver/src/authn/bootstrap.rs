@@ -68,7 +68,6 @@ fn groups(extra: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn secret(fields: &[(&str, &str)]) -> Value {

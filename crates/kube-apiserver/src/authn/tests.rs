@@ -1,5 +1,4 @@
 //! The union of authenticators on requests with certificates, headers and tokens.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -159,7 +159,6 @@ impl Authorizer for Authorization {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

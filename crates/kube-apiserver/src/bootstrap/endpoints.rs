@@ -144,7 +144,6 @@ fn slice(masters: &[IpAddr], port: i64, family: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,7 +1,5 @@
 //! Objects in one version and in another, and the creates that the reference server stored in other words.
 
-#![allow(clippy::unwrap_used)]
-
 use api::value;
 
 use super::*;

@@ -151,7 +151,6 @@ pub(super) fn set(object: &mut Value, wanted: &Condition, now: Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

@@ -1,7 +1,5 @@
 //! Definitions and custom values against what the reference server said of them, and types made of schemas.
 
-#![allow(clippy::unwrap_used)]
-
 use api::canonical::{Found, canonicalize};
 use api::{Value, value};
 use apimachinery::GroupVersionKind;

@@ -110,7 +110,6 @@ fn set_condition(status: &mut Map, kind: &str, value: &str, now: jiff::Timestamp
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::value;
     use serde_json::json;

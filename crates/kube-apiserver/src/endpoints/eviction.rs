@@ -200,7 +200,6 @@ fn disruption_target(pod: &mut Value, now: jiff::Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::value;
     use serde_json::json;

@@ -220,7 +220,6 @@ pub struct Limits {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Parsed<Options>, FlagError> {

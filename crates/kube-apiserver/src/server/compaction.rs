@@ -62,7 +62,6 @@ async fn once(store: &SharedStore, seen: &Seen) -> etcd::Result<Seen> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::sync::Arc;
 

@@ -122,7 +122,6 @@ fn scale() -> ScalePaths {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -55,7 +55,6 @@ pub async fn open(options: &Store) -> Result<SharedStore, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::options::Options;
 

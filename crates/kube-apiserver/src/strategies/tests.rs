@@ -1,8 +1,6 @@
 //! Defaults and preparation against what a reference server answered, without a server: what admission plugins and
 //! allocators add is taken out of both sides. `tests/minimal.rs` runs the same creates through the whole server.
 
-#![allow(clippy::unwrap_used)]
-
 use api::{Map, Value};
 use apiserver::request::UserInfo;
 

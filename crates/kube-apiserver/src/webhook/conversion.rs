@@ -108,7 +108,6 @@ fn checked(before: &Value, mut after: Value, to: &str) -> Result<Value, String> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

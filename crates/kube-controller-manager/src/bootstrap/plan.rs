@@ -71,7 +71,6 @@ fn detached(content: &str, id: &str, secret: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn token(id: &str, expiration: &str) -> Box<TokenSecret> {

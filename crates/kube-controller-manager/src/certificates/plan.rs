@@ -171,7 +171,6 @@ pub fn is_stale(csr: &Csr, not_after: Option<i64>, now: Time) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn csr(signer: &str, user: &str, usages: &[&str]) -> Csr {

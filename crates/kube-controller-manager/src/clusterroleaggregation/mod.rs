@@ -68,7 +68,6 @@ fn values(role: &ClusterRole) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn role(text: &str) -> Arc<ClusterRole> {

@@ -1,6 +1,5 @@
 //! DaemonSet plans as tables.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use client::Time;

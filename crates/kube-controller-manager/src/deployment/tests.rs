@@ -1,6 +1,5 @@
 //! Rollouts step by step.
 
-#![allow(clippy::unwrap_used)]
 use client::Time;
 use serde_json::{Value, json};
 

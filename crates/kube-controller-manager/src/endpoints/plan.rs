@@ -97,7 +97,6 @@ fn truncate(subsets: &mut [Subset]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

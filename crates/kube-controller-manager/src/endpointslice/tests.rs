@@ -1,6 +1,5 @@
 //! Slices from pods, and few writes between them.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -103,7 +103,6 @@ fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -1,6 +1,5 @@
 //! What follows from changes in the graph of owners.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use client::{OwnerReference, Propagation, Resource, resource};

@@ -117,7 +117,6 @@ type Reason = (&'static str, String);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -110,7 +110,6 @@ fn number(address: std::net::IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -137,7 +137,6 @@ pub fn pace(ready: usize, total: usize, any_other_ready: bool, rates: Rates) -> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

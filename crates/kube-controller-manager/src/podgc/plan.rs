@@ -85,7 +85,6 @@ fn is_out_of_service(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -1,6 +1,5 @@
 //! Which pods come and go, and the status.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use client::Time;

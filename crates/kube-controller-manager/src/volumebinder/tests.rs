@@ -1,6 +1,5 @@
 //! Which volume a claim gets, and the phases of both.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -67,7 +67,6 @@ pub fn classes_of(claim: &PersistentVolumeClaim) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

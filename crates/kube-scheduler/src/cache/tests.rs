@@ -1,5 +1,4 @@
 //! Nodes, their order and generations; pods that are assumed, confirmed, forgotten.
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

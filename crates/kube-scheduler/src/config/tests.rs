@@ -1,5 +1,4 @@
 //! Files and flags, and what is refused of them.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

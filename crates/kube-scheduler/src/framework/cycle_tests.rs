@@ -1,5 +1,4 @@
 //! Whole cycles over small clusters: who fits where, and what is said.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 

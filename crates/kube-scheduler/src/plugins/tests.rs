@@ -1,5 +1,4 @@
 //! Tables: the verdict or score of one plugin about one node, as upstream's formulas give them.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! The parts of the queue, with the clock under control.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::resources::Symbols;

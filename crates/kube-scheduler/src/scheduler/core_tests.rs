@@ -1,5 +1,4 @@
 //! Changes in, decisions out.
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

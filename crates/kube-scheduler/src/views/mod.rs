@@ -45,7 +45,6 @@ pub type ResourceList = StringMap;
 #[cfg(test)]
 mod tests {
     //! What Go's encoder writes is read.
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -229,7 +229,6 @@ fn literal(out: &mut String, s: &str, indent: usize) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use api::value;
 

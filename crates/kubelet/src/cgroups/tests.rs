@@ -1,5 +1,4 @@
 //! Both versions on recorded file trees.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 

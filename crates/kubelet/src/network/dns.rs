@@ -145,7 +145,6 @@ fn limit(config: &mut DnsConfig, notes: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

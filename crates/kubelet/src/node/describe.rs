@@ -216,7 +216,6 @@ pub fn images(mut list: Vec<v1::Image>, limit: i32) -> Vec<ContainerImage> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

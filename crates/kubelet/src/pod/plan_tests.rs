@@ -1,5 +1,4 @@
 //! The plan as a table of cases.
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

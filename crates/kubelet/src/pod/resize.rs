@@ -96,7 +96,6 @@ pub fn same_resources(a: &Pod, b: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::super::plan_tests::{running, sandboxed};
     use super::*;
     use serde_json::json;

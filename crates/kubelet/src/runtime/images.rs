@@ -260,7 +260,6 @@ fn registry_fits(registry: &str, image: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

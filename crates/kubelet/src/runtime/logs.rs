@@ -96,7 +96,6 @@ pub fn last_lines(path: &Path, lines: usize, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

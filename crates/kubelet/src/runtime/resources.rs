@@ -220,7 +220,6 @@ pub fn oom_score(pod: &Pod, container: &Container, memory_capacity: i64) -> i64 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -215,7 +215,6 @@ fn apparmor(pod: &Pod, container: &Container) -> Option<v1::SecurityProfile> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -325,7 +325,6 @@ pub fn node(endpoints: &Endpoints, parts: &[&str], shown: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

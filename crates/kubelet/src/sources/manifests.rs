@@ -152,7 +152,6 @@ fn complete(pod: &mut Pod, node: &str, place: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

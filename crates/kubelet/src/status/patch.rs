@@ -65,7 +65,6 @@ fn keyed(name: &str, key: &str, old: &Value, new: &Value, patch: &mut Map<String
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,5 +1,4 @@
 //! Statuses as a table of cases.
-#![allow(clippy::unwrap_used)]
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};

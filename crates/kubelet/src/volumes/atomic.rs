@@ -165,7 +165,6 @@ fn publish(target: &Path, folder: &Path, payload: &Payload) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {

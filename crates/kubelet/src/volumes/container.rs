@@ -193,7 +193,6 @@ fn propagation(mode: Option<&str>) -> Result<i32, VolumeError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn mount(expression: &str) -> VolumeMount {

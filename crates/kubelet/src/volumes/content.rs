@@ -233,7 +233,6 @@ pub fn tokens(source: &ProjectedVolumeSource) -> BTreeMap<(String, i64), ()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -38,7 +38,6 @@ pub fn check(path: &Path, kind: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -143,7 +143,6 @@ pub fn bind_subpath(volume: &Path, sub: &str, target: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

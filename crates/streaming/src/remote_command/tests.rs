@@ -1,5 +1,4 @@
 //! A command served over real HTTP upgrades: by SPDY, by WebSockets, and by WebSockets translated to SPDY.
-#![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
 

@@ -1,5 +1,4 @@
 //! Frames round trip, and two ends of a connection over a pipe.
-#![allow(clippy::unwrap_used)]
 
 use tokio::io::AsyncReadExt as _;
 use tokio_util::codec::Decoder as _;

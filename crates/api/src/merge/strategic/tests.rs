@@ -1,7 +1,5 @@
 //! Strategic merge patches on the fields of a pod and of metadata, as tables.
 
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 use crate::schema;
 

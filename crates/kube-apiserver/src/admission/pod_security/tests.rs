@@ -1,5 +1,4 @@
 //! Pods against the levels.
-#![allow(clippy::unwrap_used)]
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! A token and key made by the Go API server, and round trips of our own.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! What a node may and may not, as a table.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

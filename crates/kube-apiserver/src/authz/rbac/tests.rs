@@ -1,5 +1,4 @@
 //! Tables of rules and decisions, and the index under change.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -127,7 +127,6 @@ pub fn answer(response: Response<Incoming>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

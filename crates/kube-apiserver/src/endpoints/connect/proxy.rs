@@ -283,7 +283,6 @@ async fn rewrite_links(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,5 +1,4 @@
 //! Choosing containers, and queries.
-#![allow(clippy::unwrap_used)]
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! Reviews over a small set of roles.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Hooks against a real HTTPS server in this process.
-#![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
 
