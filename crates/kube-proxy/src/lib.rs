@@ -5,12 +5,14 @@
 //! difference one netlink transaction. No chain and no set belongs to a single Service, so a change costs as much as
 //! what changed, and ten thousand Services cost ten thousand elements.
 //!
-//! Deliberately absent: iptables and IPVS modes, session affinity and IPv6 (later issues), health check node ports.
+//! Deliberately absent: iptables and IPVS modes, IPv6 (a later issue).
 
+mod candidates;
 pub mod config;
 pub mod conntrack;
 pub mod plan;
 pub mod state;
+pub mod sweep;
 pub mod table;
 pub mod views;
 
@@ -124,7 +126,7 @@ impl Proxy {
         let bounds = metrics::exponential_buckets(0.001, 2.0, 15);
         Ok(Self {
             objects,
-            node: plan::Node { name: settings.node.clone() },
+            node: plan::Node { name: settings.node.clone(), address: Some(address), ..plan::Node::default() },
             state: State::new(fixed),
             connection: Arc::new(std::sync::Mutex::new(connection)),
             metrics: Metrics {
@@ -174,8 +176,8 @@ impl Proxy {
                 (key, found.unwrap_or_default())
             })
             .collect();
-        let (batch, stale) = self.state.change(plans);
-        if let Err(error) = self.commit(batch).await {
+        let changed = self.state.change(plans);
+        if let Err(error) = self.commit(changed.batch).await {
             self.metrics.failures.inc();
             tracing::warn!(%error, "a change of the rules was refused; writing all of them anew");
             if let Err(error) = self.start().await {
@@ -184,7 +186,15 @@ impl Proxy {
                 return Err(error);
             }
         }
-        if !stale.is_empty() {
+        if changed.sweep {
+            let mut connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // Few clients are noted, and this is rare: no thread of its own for it.
+            if let Err(error) = sweep::sweep(&mut connection, |f, b| self.state.is_noted(f, b)) {
+                tracing::warn!(%error, "clients of endpoints that are gone are still noted");
+            }
+        }
+        if !changed.stale.is_empty() {
+            let stale = changed.stale;
             let removed = tokio::task::spawn_blocking(move || conntrack::forget(&stale)).await;
             if let Ok(Err(error)) = removed {
                 tracing::warn!(%error, "connections to endpoints that are gone are still tracked");

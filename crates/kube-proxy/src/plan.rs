@@ -3,12 +3,18 @@
 
 use std::net::Ipv4Addr;
 
-use crate::views::{Endpoint, Service, ServicePort, Slice};
+use ipnet::Ipv4Net;
+
+use crate::candidates::{Candidates, candidates};
+use crate::views::{Service, ServicePort, Slice};
 
 /// The node that the plan is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
+    /// Empty: the node has none, and hints for zones have no meaning here.
+    pub zone: String,
+    pub address: Option<Ipv4Addr>,
 }
 
 /// Where a Service is reached.
@@ -53,7 +59,16 @@ pub struct Balance {
     pub frontend: Frontend,
     pub scope: Scope,
     pub masquerade: Masquerade,
+    /// Some: a client comes back to its endpoint, for so many seconds after its last new connection.
+    pub affinity: Option<u32>,
     pub backends: Vec<Backend>,
+}
+
+/// Who may come to the address of a load balancer: everybody else's packets are dropped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Allowed {
+    pub frontend: Frontend,
+    pub sources: Vec<Ipv4Net>,
 }
 
 /// All frontends of a Service; empty for one that is gone or not the proxy's.
@@ -61,12 +76,7 @@ pub struct Balance {
 pub struct Plan {
     pub balances: Vec<Balance>,
     pub cluster_ips: Vec<Ipv4Addr>,
-}
-
-/// The endpoints of one port: anywhere, and on this node.
-struct Candidates {
-    cluster: Vec<Backend>,
-    local: Vec<Backend>,
+    pub allowed: Vec<Allowed>,
 }
 
 pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clone, node: &Node) -> Plan {
@@ -76,97 +86,110 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
     let cluster_ips: Vec<Ipv4Addr> =
         service.spec.cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     let Some(cluster_ip) = cluster_ips.first().copied() else { return Plan::default() };
-    let mut balances = Vec::new();
+    let mut plan = Plan { cluster_ips: vec![cluster_ip], ..Plan::default() };
     for port in &service.spec.ports {
         let Some(protocol) = protocol(&port.protocol) else { continue };
         let candidates = candidates(slices.clone(), port, node);
-        let internal_local = service.spec.internal_traffic_policy == "Local";
-        balances.push(Balance {
-            frontend: Frontend { address: Some(cluster_ip), protocol, port: port.port },
-            scope: Scope::All,
-            masquerade: Masquerade::NotPods,
-            backends: if internal_local { candidates.local.clone() } else { candidates.cluster.clone() },
-        });
-        let external_local = service.spec.external_traffic_policy == "Local";
+        plan.balances.push(internal(
+            service,
+            Frontend { address: Some(cluster_ip), protocol, port: port.port },
+            &candidates,
+        ));
         for frontend in external(service, port, protocol) {
-            let outside = |scope, masquerade, backends: &Vec<Backend>| Balance {
-                frontend,
-                scope,
-                masquerade,
-                backends: backends.clone(),
-            };
-            balances.push(outside(Scope::All, Masquerade::Always, &candidates.cluster));
-            if external_local {
-                balances.push(outside(Scope::Outside, Masquerade::Never, &candidates.local));
-            }
+            plan.balances.extend(outside(service, frontend, &candidates));
         }
+        plan.allowed.extend(allowed(service, port, protocol, node));
     }
-    balances.sort_unstable();
-    balances.dedup_by(|a, b| (a.frontend, a.scope) == (b.frontend, b.scope));
-    Plan { balances, cluster_ips: vec![cluster_ip] }
+    plan.balances.sort_unstable();
+    plan.balances.dedup_by(|a, b| (a.frontend, a.scope) == (b.frontend, b.scope));
+    plan.allowed.sort_unstable();
+    plan.allowed.dedup_by_key(|a| a.frontend);
+    plan
+}
+
+fn internal(service: &Service, frontend: Frontend, candidates: &Candidates) -> Balance {
+    let local = service.spec.internal_traffic_policy == "Local";
+    Balance {
+        frontend,
+        scope: Scope::All,
+        masquerade: Masquerade::NotPods,
+        affinity: affinity(service),
+        backends: candidates.of(local).to_vec(),
+    }
+}
+
+/// Seconds. Upstream's default, which the API server also sets, is three hours.
+fn affinity(service: &Service) -> Option<u32> {
+    let seconds = service.spec.session_affinity_config.client_ip.timeout_seconds;
+    (service.spec.session_affinity == "ClientIP").then(|| seconds.unwrap_or(10_800))
+}
+
+/// With policy Local, clients from outside get this node's endpoints; pods and the node itself, which lose nothing
+/// by another node's, are treated as at a cluster IP.
+fn outside(service: &Service, frontend: Frontend, candidates: &Candidates) -> impl Iterator<Item = Balance> {
+    let balance = |scope, masquerade, local: bool| Balance {
+        frontend,
+        scope,
+        masquerade,
+        affinity: affinity(service),
+        backends: candidates.of(local).to_vec(),
+    };
+    let local = service.spec.external_traffic_policy == "Local";
+    let all = if local { Masquerade::NotPods } else { Masquerade::Always };
+    let all = balance(Scope::All, all, false);
+    let here = local.then(|| balance(Scope::Outside, Masquerade::Never, true));
+    std::iter::once(all).chain(here)
+}
+
+/// The addresses that a load balancer leads to the nodes as they are (KEP-1860).
+fn balancer_addresses(service: &Service) -> impl Iterator<Item = Ipv4Addr> {
+    let is_balancer = service.spec.kind == "LoadBalancer";
+    let ingress = service.status.load_balancer.ingress.iter();
+    ingress.filter(move |i| is_balancer && i.ip_mode != "Proxy").filter_map(|i| i.ip.parse().ok())
 }
 
 /// Where the port is reached from outside the cluster.
 fn external(service: &Service, port: &ServicePort, protocol: u8) -> Vec<Frontend> {
     let at = |address: Ipv4Addr| Frontend { address: Some(address), protocol, port: port.port };
-    let mut found: Vec<Frontend> =
-        service.spec.external_ips.iter().filter_map(|ip| ip.parse().ok()).map(at).collect();
-    if service.spec.kind == "LoadBalancer" && service.spec.load_balancer_source_ranges.is_empty() {
-        // With source ranges the address stays closed here: letting everybody in would be wrong, and the balancer's
-        // own node port still works.
-        let vips = service.status.load_balancer.ingress.iter().filter(|i| i.ip_mode != "Proxy");
-        found.extend(vips.filter_map(|i| i.ip.parse().ok()).map(at));
-    }
+    let external_ips = service.spec.external_ips.iter().filter_map(|ip| ip.parse().ok());
+    let mut found: Vec<Frontend> = external_ips.chain(balancer_addresses(service)).map(at).collect();
     if port.node_port != 0 {
         found.push(Frontend { address: None, protocol, port: port.node_port });
     }
     found
 }
 
-fn protocol(name: &str) -> Option<u8> {
+/// The source ranges of the port's balancer addresses; nothing where there are none of this family.
+fn allowed(service: &Service, port: &ServicePort, protocol: u8, node: &Node) -> Vec<Allowed> {
+    let ranges = service.spec.load_balancer_source_ranges.iter();
+    let ranges: Vec<Ipv4Net> = ranges.filter_map(|r| r.trim().parse::<Ipv4Net>().ok()).collect();
+    if ranges.is_empty() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for address in balancer_addresses(service) {
+        let mut sources = ranges.clone();
+        // Where the balancer's address is one of the node's own, the node comes to it from just that address.
+        if node.address.is_some_and(|own| ranges.iter().any(|r| r.contains(&own))) {
+            sources.push(address.into());
+        }
+        let sources = Ipv4Net::aggregate(&sources);
+        found.push(Allowed {
+            frontend: Frontend { address: Some(address), protocol, port: port.port },
+            sources,
+        });
+    }
+    found
+}
+
+/// The protocol's number; None for one that is not the proxy's.
+pub(crate) fn protocol(name: &str) -> Option<u8> {
     match name {
         "TCP" | "" => Some(6),
         "UDP" => Some(17),
         "SCTP" => Some(132),
         _ => None,
     }
-}
-
-/// Ready endpoints; where there is none, those that still serve while they end (KEP-1669). For policy Local both
-/// among this node's.
-fn candidates<'a>(slices: impl Iterator<Item = &'a Slice>, port: &ServicePort, node: &Node) -> Candidates {
-    let mut all: Vec<(Backend, bool, bool)> = Vec::new();
-    for slice in slices.filter(|s| s.address_type == "IPv4") {
-        let same = |p: &&crate::views::EndpointPort| {
-            p.name == port.name && protocol(&p.protocol) == protocol(&port.protocol)
-        };
-        let Some(target) = slice.ports.iter().find(same).and_then(|p| p.port) else { continue };
-        for endpoint in &slice.endpoints {
-            let Some(address) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
-            if let Some(ready) = usable(endpoint) {
-                all.push((Backend { address, port: target }, ready, endpoint.node_name == node.name));
-            }
-        }
-    }
-    all.sort_unstable();
-    all.dedup_by_key(|(backend, ..)| *backend);
-    let choose = |local_only: bool| {
-        let here = |(_, ready, local): &&(Backend, bool, bool), want: bool| {
-            *ready == want && (*local || !local_only)
-        };
-        let ready: Vec<Backend> = all.iter().filter(|e| here(e, true)).map(|e| e.0).collect();
-        if ready.is_empty() { all.iter().filter(|e| here(e, false)).map(|e| e.0).collect() } else { ready }
-    };
-    Candidates { cluster: choose(false), local: choose(true) }
-}
-
-/// True: ready. False: ending, but still serving. None: neither.
-fn usable(endpoint: &Endpoint) -> Option<bool> {
-    let conditions = &endpoint.conditions;
-    let ready = conditions.ready.unwrap_or(true);
-    let serving = conditions.serving.unwrap_or(ready);
-    let terminating = conditions.terminating.unwrap_or(false);
-    if ready { Some(true) } else { (serving && terminating).then_some(false) }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use client::ObjectKey;
 use nftables::{Batch, Element, Key, Verdict};
 
 use crate::conntrack::Stale;
-use crate::plan::{Backend, Balance, Frontend, Plan, Scope};
-use crate::table::{self, Fixed, Spread};
+use crate::plan::{Allowed, Backend, Balance, Frontend, Plan, Scope};
+use crate::table::spread::{Note, Shared, Spread};
+use crate::table::{self, Fixed};
 
 /// Above so many bytes a cold start goes in several transactions, with what dispatches packets in the last.
 const TRANSACTION: usize = 4 << 20;
@@ -54,9 +55,20 @@ pub struct State {
     plans: HashMap<ObjectKey, Plan>,
     /// Whose frontend it is: two Services may claim one external address.
     owners: HashMap<(Frontend, Scope), ObjectKey>,
-    chains: Counts<Spread>,
+    /// Whose source ranges hold at a frontend.
+    guards: HashMap<Frontend, ObjectKey>,
+    chains: Counts<Shared>,
     cluster_ips: Counts<Ipv4Addr>,
     hairpins: Counts<Ipv4Addr>,
+}
+
+/// What a change comes to.
+pub struct Changed {
+    pub batch: Batch,
+    /// Tracked connections that lead nowhere after it.
+    pub stale: Vec<Stale>,
+    /// Clients are noted at endpoints that are gone after it; see [`crate::sweep`].
+    pub sweep: bool,
 }
 
 /// Elements and chains to add and to delete.
@@ -64,8 +76,8 @@ pub struct State {
 struct Difference {
     add: Elements,
     delete: Elements,
-    new_chains: Vec<Spread>,
-    old_chains: Vec<Spread>,
+    new_chains: Vec<Shared>,
+    old_chains: Vec<Shared>,
 }
 
 impl State {
@@ -74,6 +86,7 @@ impl State {
             fixed,
             plans: HashMap::new(),
             owners: HashMap::new(),
+            guards: HashMap::new(),
             chains: Counts::default(),
             cluster_ips: Counts::default(),
             hairpins: Counts::default(),
@@ -116,10 +129,19 @@ impl State {
         batches
     }
 
-    /// The batch that turns what is there into what these Services are now, and the connections that lead nowhere
-    /// after it.
-    pub fn change(&mut self, plans: Vec<(ObjectKey, Plan)>) -> (Batch, Vec<Stale>) {
-        let (mut difference, mut stale) = (Difference::default(), Vec::new());
+    /// Whether a frontend with affinity leads to this endpoint.
+    pub fn is_noted(&self, frontend: Frontend, backend: Backend) -> bool {
+        [Scope::All, Scope::Outside].into_iter().any(|scope| {
+            let plan = self.owners.get(&(frontend, scope)).and_then(|owner| self.plans.get(owner));
+            let balance =
+                plan.and_then(|p| p.balances.iter().find(|b| (b.frontend, b.scope) == (frontend, scope)));
+            balance.is_some_and(|b| b.affinity.is_some() && b.backends.contains(&backend))
+        })
+    }
+
+    /// What turns the rules that are there into what these Services are now.
+    pub fn change(&mut self, plans: Vec<(ObjectKey, Plan)>) -> Changed {
+        let (mut difference, mut stale, mut sweep) = (Difference::default(), Vec::new(), false);
         let changed: Vec<_> = plans
             .into_iter()
             .filter(|(key, plan)| self.plans.get(key).map_or(*plan != Plan::default(), |old| old != plan))
@@ -127,6 +149,7 @@ impl State {
         for (key, plan) in &changed {
             if let Some(old) = self.plans.get(key) {
                 stale.extend(stale_connections(old, plan));
+                sweep |= leaves_notes(old, plan);
             }
         }
         for (key, _) in &changed {
@@ -135,7 +158,7 @@ impl State {
         for (key, plan) in changed {
             self.enter(&key, plan, &mut difference);
         }
-        (self.batch(difference), stale)
+        Changed { batch: self.batch(difference), stale, sweep }
     }
 
     fn batch(&self, difference: Difference) -> Batch {
@@ -178,14 +201,14 @@ impl State {
             for (set, element) in elements(balance) {
                 difference.add.entry(set).or_default().push(element);
             }
-            if let Some(spread) = spread(balance)
-                && self.chains.take(spread)
-            {
-                difference.new_chains.push(spread);
-            }
+            difference.new_chains.extend(shared(balance).filter(|chain| self.chains.take(*chain)));
             for backend in balance.backends.iter().filter(|b| self.hairpins.take(b.address)) {
                 difference.add.entry(table::HAIRPIN).or_default().push(hairpin(backend));
             }
+        }
+        plan.allowed.retain(|a| self.guards.entry(a.frontend).or_insert_with(|| key.clone()) == key);
+        for (set, element) in plan.allowed.iter().flat_map(guard) {
+            difference.add.entry(set).or_default().push(element);
         }
         self.plans.insert(key.clone(), plan);
     }
@@ -200,13 +223,15 @@ impl State {
             for (set, element) in elements(balance) {
                 difference.delete.entry(set).or_default().push(element);
             }
-            if let Some(spread) = spread(balance)
-                && self.chains.give(&spread)
-            {
-                difference.old_chains.push(spread);
-            }
+            difference.old_chains.extend(shared(balance).filter(|chain| self.chains.give(chain)));
             for backend in balance.backends.iter().filter(|b| self.hairpins.give(&b.address)) {
                 difference.delete.entry(table::HAIRPIN).or_default().push(hairpin(backend));
+            }
+        }
+        for allowed in &plan.allowed {
+            self.guards.remove(&allowed.frontend);
+            for (set, element) in guard(allowed) {
+                difference.delete.entry(set).or_default().push(element);
             }
         }
     }
@@ -233,8 +258,30 @@ fn spread(balance: &Balance) -> Option<Spread> {
         node_port: balance.frontend.address.is_none(),
         scope: balance.scope,
         masquerade: balance.masquerade,
+        affinity: balance.affinity.is_some(),
         endpoints,
     })
+}
+
+/// The chain that notes a frontend's clients, once for both scopes.
+fn note(balance: &Balance) -> Option<Note> {
+    let noted = balance.scope == Scope::All && !balance.backends.is_empty();
+    let seconds = balance.affinity.filter(|_| noted)?;
+    Some(Note { node_port: balance.frontend.address.is_none(), seconds })
+}
+
+fn shared(balance: &Balance) -> impl Iterator<Item = Shared> {
+    spread(balance).map(Shared::Spread).into_iter().chain(note(balance).map(Shared::Note))
+}
+
+/// Who may come to a frontend.
+fn guard(allowed: &Allowed) -> Vec<(&'static str, Element)> {
+    let Some(address) = allowed.frontend.address else { return Vec::new() };
+    let key = || Key::new().ipv4(address).protocol(allowed.frontend.protocol).port(allowed.frontend.port);
+    let range =
+        |net: &ipnet::Ipv4Net| Element::between(key().ipv4(net.network()), key().ipv4(net.broadcast()));
+    let sources = allowed.sources.iter().map(|net| (table::SOURCE_RANGES, range(net)));
+    std::iter::once((table::FIREWALL, Element::key(key()))).chain(sources).collect()
 }
 
 /// The elements of one frontend.
@@ -260,7 +307,7 @@ fn elements(balance: &Balance) -> Vec<(&'static str, Element)> {
         (Scope::Outside, false) => table::OUTSIDE_SERVICES,
         (Scope::Outside, true) => table::OUTSIDE_NODE_PORTS,
     };
-    let mut all = vec![(map, Element::verdict(key, Verdict::Goto(spread.chain())))];
+    let mut all = vec![(map, Element::verdict(key.clone(), Verdict::Goto(spread.chain())))];
     let base = Key::new()
         .ipv4(frontend.address.unwrap_or(Ipv4Addr::UNSPECIFIED))
         .protocol(frontend.protocol)
@@ -268,6 +315,10 @@ fn elements(balance: &Balance) -> Vec<(&'static str, Element)> {
     for (number, backend) in (spread.first_number()..).zip(&balance.backends) {
         let key = base.clone().number(number);
         all.push((table::ENDPOINTS, Element::data(key, Key::new().ipv4(backend.address).port(backend.port))));
+    }
+    if let Some(note) = note(balance) {
+        let map = if node_port { table::NODE_PORT_NOTES } else { table::NOTES };
+        all.push((map, Element::verdict(key, Verdict::Jump(note.chain()))));
     }
     all
 }
@@ -288,9 +339,20 @@ fn stale_connections(old: &Plan, new: &Plan) -> Vec<Stale> {
     found
 }
 
+/// Whether clients of these Services may be noted at endpoints that they have no more.
+fn leaves_notes(old: &Plan, new: &Plan) -> bool {
+    old.balances.iter().filter(|b| b.affinity.is_some()).any(|before| {
+        let after = new.balances.iter().find(|b| (b.frontend, b.scope) == (before.frontend, before.scope));
+        let kept = after.filter(|a| a.affinity.is_some()).map(|a| a.backends.as_slice()).unwrap_or_default();
+        before.backends.iter().any(|b| !kept.contains(b))
+    })
+}
+
 const fn conntrack_udp() -> u8 {
     17
 }
 
+#[cfg(test)]
+mod packets;
 #[cfg(test)]
 mod tests;

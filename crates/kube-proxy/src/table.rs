@@ -5,20 +5,25 @@
 //!             services, nodeports ────────────────────────────────┤ goto  KIND-N   (one chain for each number
 //! output      services, nodeports ────────────────────────────────┘                 of endpoints that occurs)
 //! KIND-N      mark for masquerading as KIND says; number below N; endpoints[frontend, number] -> dnat
+//!             with affinity before that: affinity[client, frontend] -> dnat
+//! postrouting, notes of frontends with affinity: affinity[client, frontend] = where the packet goes
+//! input
 //! forward,    a cluster IP that nothing rewrote has no such port or no endpoint: reject
 //! output
 //! prerouting  (before nat) outside packets for `no-local-endpoints`: drop
+//! prerouting, (before nat) clients outside the `source-ranges` of a frontend in `firewall`: drop
+//! output
 //! postrouting marked, or a pod that reached itself: masquerade
 //! ```
+
+pub mod spread;
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use nftables::expr::{Base, Ct, Expr, Meta, Nat, Op, REG1, REG2, Reject, VERDICT, Verdict, state, word};
+use nftables::expr::{Base, Ct, Expr, Meta, Op, REG1, Reject, VERDICT, Verdict, state, word};
 use nftables::set::{Data, Part};
 use nftables::{Batch, Chain, Element, Family, Hook, Key, Policy, Rule, Set};
-
-use crate::plan::{Masquerade, Scope};
 
 /// Upstream's name, so that either proxy cleans up after the other.
 pub const TABLE: &str = "kube-proxy";
@@ -35,6 +40,13 @@ pub const NO_LOCAL_ENDPOINTS: &str = "no-local-endpoints";
 pub const NO_LOCAL_NODE_PORTS: &str = "no-local-nodeports";
 pub const NO_ENDPOINT_NODE_PORTS: &str = "no-endpoint-nodeports";
 pub const NO_ENDPOINT_SERVICES: &str = "no-endpoint-services";
+/// Which client had which endpoint; filled by the rules that the next two lead to.
+pub const AFFINITY: &str = "affinity";
+pub const NOTES: &str = "affinity-notes";
+pub const NODE_PORT_NOTES: &str = "affinity-nodeport-notes";
+/// Frontends that only some clients may come to, and those clients.
+pub const FIREWALL: &str = "firewall";
+pub const SOURCE_RANGES: &str = "source-ranges";
 const NODE_ADDRESSES: &str = "nodeport-ips";
 const PODS: &str = "pods";
 
@@ -47,6 +59,11 @@ const NODE_PORT: &[Part] = &[Part::InetProto, Part::InetService];
 const NUMBERED: &[Part] = &[Part::Ipv4Addr, Part::InetProto, Part::InetService, Part::Mark];
 const BACKEND: &[Part] = &[Part::Ipv4Addr, Part::InetService];
 const PAIR: &[Part] = &[Part::Ipv4Addr, Part::Ipv4Addr];
+/// Client and frontend, whose address is 0.0.0.0 for a node port.
+const CLIENT: &[Part] = &[Part::Ipv4Addr, Part::Ipv4Addr, Part::InetProto, Part::InetService];
+const SOURCE: &[Part] = &[Part::Ipv4Addr, Part::InetProto, Part::InetService, Part::Ipv4Addr];
+/// Clients that are remembered; the oldest make room by their time alone.
+const CLIENTS: u32 = 1 << 20;
 
 /// What the fixed part is made of.
 #[derive(Clone, Debug)]
@@ -75,9 +92,19 @@ pub fn add(batch: &mut Batch, fixed: &Fixed) {
         (NO_ENDPOINT_NODE_PORTS, NODE_PORT, Data::None),
         (NO_ENDPOINT_SERVICES, FRONTEND, Data::None),
         (NODE_ADDRESSES, &[Part::Ipv4Addr], Data::None),
+        (NOTES, FRONTEND, Data::Verdict),
+        (NODE_PORT_NOTES, NODE_PORT, Data::Verdict),
+        (FIREWALL, FRONTEND, Data::None),
     ] {
         batch.add_set(&Set::new(name, key, data));
     }
+    batch.add_set(&Set {
+        dynamic: true,
+        timeout: Some(10_800_000),
+        size: Some(CLIENTS),
+        ..Set::new(AFFINITY, CLIENT, Data::Parts(BACKEND))
+    });
+    batch.add_set(&Set { interval: true, ..Set::new(SOURCE_RANGES, SOURCE, Data::None) });
     batch.add_set(&Set { interval: true, ..Set::new(PODS, &[Part::Ipv4Addr], Data::None) });
     let addresses: Vec<Element> =
         fixed.node_addresses.iter().map(|a| Element::key(Key::new().ipv4(*a))).collect();
@@ -97,7 +124,8 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
         }
     };
     batch.add_chain("filter-prerouting", Some(filter(Hook::Prerouting, -110)));
-    let mut drops = vec![
+    let drops = vec![
+        not_allowed(),
         [
             is_new(),
             not_from_pods(fixed),
@@ -114,7 +142,7 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
         ]
         .concat(),
     ];
-    rules(batch, "filter-prerouting", std::mem::take(&mut drops));
+    rules(batch, "filter-prerouting", drops);
     let refuse = |set: &str, load: Vec<Expr>| {
         [is_new(), load, vec![lookup(set), Expr::Reject(Reject::IcmpPortUnreachable)]].concat()
     };
@@ -122,7 +150,8 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
         [("filter-input", Hook::Input), ("filter-forward", Hook::Forward), ("filter-output", Hook::Output)]
     {
         batch.add_chain(chain, Some(filter(hook, -110)));
-        let mut all = vec![refuse(NO_ENDPOINT_SERVICES, frontend())];
+        let mut all = if hook == Hook::Output { vec![not_allowed()] } else { Vec::new() };
+        all.push(refuse(NO_ENDPOINT_SERVICES, frontend()));
         if hook == Hook::Input || hook == Hook::Output {
             all.push(refuse(NO_ENDPOINT_NODE_PORTS, [to_node_address(), node_port()].concat()));
         }
@@ -142,8 +171,11 @@ pub fn add_hooks(batch: &mut Batch, fixed: &Fixed) {
     rules(batch, "nat-prerouting", outside.into_iter().chain(everybody()).collect());
     batch.add_chain("nat-output", Some(nat(Hook::Output, -100)));
     rules(batch, "nat-output", everybody());
+    // To an endpoint on the node itself there is no postrouting.
+    batch.add_chain("nat-input", Some(nat(Hook::Input, 100)));
+    rules(batch, "nat-input", spread::noting());
     batch.add_chain("nat-postrouting", Some(nat(Hook::Postrouting, 100)));
-    rules(batch, "nat-postrouting", masquerading());
+    rules(batch, "nat-postrouting", [spread::noting(), masquerading()].concat());
 }
 
 fn everybody() -> Vec<Vec<Expr>> {
@@ -201,6 +233,17 @@ fn not_from_pods(fixed: &Fixed) -> Vec<Expr> {
     ]
 }
 
+/// New connections to a frontend with source ranges from outside of them: dropped.
+fn not_allowed() -> Vec<Expr> {
+    let among = vec![
+        lookup(FIREWALL),
+        Expr::Payload { base: Base::Network, offset: 12, length: 4, to: word(3) },
+        Expr::Lookup { set: SOURCE_RANGES.into(), register: REG1, inverted: true },
+        Expr::Verdict(Verdict::Drop),
+    ];
+    [is_new(), frontend(), among].concat()
+}
+
 fn destination() -> Vec<Expr> {
     vec![Expr::Payload { base: Base::Network, offset: 16, length: 4, to: REG1 }]
 }
@@ -232,81 +275,4 @@ fn lookup(set: &str) -> Expr {
 
 fn dispatch(map: &str) -> Expr {
     Expr::Map { set: map.into(), register: REG1, to: VERDICT }
-}
-
-/// A chain that spreads connections over so many endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spread {
-    pub node_port: bool,
-    pub scope: Scope,
-    pub masquerade: Masquerade,
-    pub endpoints: u32,
-}
-
-/// Endpoints of scope `Outside` are numbered from here, so that both scopes of a frontend share one map.
-pub const OUTSIDE_FROM: u32 = 1 << 16;
-
-impl Spread {
-    pub fn first_number(self) -> u32 {
-        if self.scope == Scope::Outside { OUTSIDE_FROM } else { 0 }
-    }
-
-    pub fn chain(self) -> String {
-        let place = if self.node_port { "nodeport" } else { "service" };
-        let kind = match (self.scope, self.masquerade) {
-            (Scope::Outside, _) => "outside",
-            (_, Masquerade::NotPods) => "cluster",
-            (_, Masquerade::Always) => "external",
-            (_, Masquerade::Never) => "local",
-        };
-        format!("{place}-{kind}-{}", self.endpoints)
-    }
-
-    pub fn add(self, batch: &mut Batch, fixed: &Fixed) {
-        let chain = self.chain();
-        batch.add_chain(&chain, None);
-        if let Some(condition) = self.marks(fixed) {
-            let set = [
-                Expr::Meta { key: Meta::Mark, to: REG1 },
-                Expr::Bitwise {
-                    register: REG1,
-                    mask: (!MARK).to_ne_bytes().into(),
-                    xor: MARK.to_ne_bytes().into(),
-                },
-                Expr::SetMeta { key: Meta::Mark, from: REG1 },
-            ];
-            batch.add_rule(&chain, &Rule::new([condition, set.into()].concat()));
-        }
-        let load = if self.node_port {
-            vec![
-                Expr::Immediate { to: word(0), value: vec![0; 4] },
-                Expr::Meta { key: Meta::L4Proto, to: word(1) },
-                Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: word(2) },
-            ]
-        } else {
-            frontend()
-        };
-        let spread = vec![
-            Expr::Numgen { random: true, modulus: self.endpoints, offset: self.first_number(), to: word(3) },
-            Expr::Map { set: ENDPOINTS.into(), register: REG1, to: REG2 },
-            Expr::Nat {
-                kind: Nat::Destination,
-                family: AF_INET,
-                address: word(4),
-                port: Some(word(5)),
-                random_fully: false,
-            },
-        ];
-        batch.add_rule(&chain, &Rule::new([load, spread].concat()));
-    }
-
-    /// The condition under which a packet is marked; None: never.
-    fn marks(self, fixed: &Fixed) -> Option<Vec<Expr>> {
-        match self.masquerade {
-            Masquerade::Always => Some(Vec::new()),
-            Masquerade::NotPods if fixed.masquerade_all => Some(Vec::new()),
-            Masquerade::NotPods => fixed.pods.map(|_| not_from_pods(fixed)),
-            Masquerade::Never => None,
-        }
-    }
 }

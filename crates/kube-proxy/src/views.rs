@@ -35,6 +35,24 @@ pub struct ServiceSpec {
     pub external_traffic_policy: CompactString,
     pub internal_traffic_policy: CompactString,
     pub load_balancer_source_ranges: Vec<CompactString>,
+    /// `ClientIP` or `None`.
+    pub session_affinity: CompactString,
+    pub session_affinity_config: SessionAffinityConfig,
+    /// Where a load balancer asks for local endpoints; 0: nowhere.
+    pub health_check_node_port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SessionAffinityConfig {
+    #[serde(rename = "clientIP")]
+    pub client_ip: ClientIpConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientIpConfig {
+    pub timeout_seconds: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +101,23 @@ pub struct Endpoint {
     pub addresses: Vec<CompactString>,
     pub conditions: Conditions,
     pub node_name: CompactString,
+    pub hints: Hints,
+}
+
+/// For whom the controller means an endpoint (KEP-2433, KEP-3015).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Hints {
+    #[serde(deserialize_with = "client::null_is_default")]
+    pub for_zones: Vec<Hint>,
+    #[serde(deserialize_with = "client::null_is_default")]
+    pub for_nodes: Vec<Hint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Hint {
+    pub name: CompactString,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,7 +141,21 @@ pub struct EndpointPort {
 #[serde(default)]
 pub struct Node {
     pub metadata: ObjectMeta,
+    pub spec: NodeSpec,
     pub status: NodeStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    #[serde(deserialize_with = "client::null_is_default")]
+    pub taints: Vec<Taint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    pub key: CompactString,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,5 +189,16 @@ impl Node {
     pub fn internal_ip(&self) -> Option<Ipv4Addr> {
         let mut internal = self.status.addresses.iter().filter(|a| a.kind == "InternalIP");
         internal.find_map(|a| a.address.parse().ok())
+    }
+
+    /// Empty where the node has none.
+    pub fn zone(&self) -> &str {
+        self.metadata.labels.get("topology.kubernetes.io/zone").map_or("", |z| z.as_ref())
+    }
+
+    /// False when load balancers should send no new connections: the node is about to go (KEP-3836).
+    pub fn is_eligible(&self) -> bool {
+        let leaves = |t: &Taint| t.key == "ToBeDeletedByClusterAutoscaler";
+        self.metadata.deletion_timestamp.is_none() && !self.spec.taints.iter().any(leaves)
     }
 }

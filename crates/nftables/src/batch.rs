@@ -8,11 +8,11 @@ use crate::expr::Expr;
 use crate::set::{Data, Element, Set, Value, kind_of, length_of};
 
 /// nfnetlink's subsystem of nf_tables.
-const SUBSYSTEM: u16 = 10 << 8;
+pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
-const NLM_F_REQUEST: u16 = 1;
+pub(crate) const NLM_F_REQUEST: u16 = 1;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
@@ -164,9 +164,28 @@ impl Batch {
 
     /// At the chain's end.
     pub fn add_rule(&mut self, chain: &str, rule: &Rule) {
+        self.rule(NLM_F_CREATE | NLM_F_APPEND, chain, rule);
+    }
+
+    /// Before the chain's other rules.
+    pub fn insert_rule(&mut self, chain: &str, rule: &Rule) {
+        self.rule(NLM_F_CREATE, chain, rule);
+    }
+
+    /// `handle`: see [`crate::Connection::rules`].
+    pub fn delete_rule(&mut self, chain: &str, handle: u64) {
+        let table = self.table.clone();
+        self.message(8, 0, ("deleting a rule of", chain), |w| {
+            w.text(1, &table);
+            w.text(2, chain);
+            w.u64(3, handle);
+        });
+    }
+
+    fn rule(&mut self, flags: u16, chain: &str, rule: &Rule) {
         let table = self.table.clone();
         let sets = std::mem::take(&mut self.sets);
-        self.message(6, NLM_F_CREATE | NLM_F_APPEND, ("adding a rule to", chain), |w| {
+        self.message(6, flags, ("adding a rule to", chain), |w| {
             w.text(1, &table);
             w.text(2, chain);
             w.nest(4, |w| {
@@ -201,14 +220,8 @@ impl Batch {
                     w.u32(7, length_of(parts));
                 }
             }
-            if set.key.len() > 1 {
-                w.nest(9, |w| {
-                    w.nest(2, |w| {
-                        for part in set.key {
-                            w.nest(1, |w| w.u32(1, length_of(&[*part])));
-                        }
-                    });
-                });
+            if set.key.len() > 1 || set.size.is_some() {
+                w.nest(9, |w| describe(w, set));
             }
             w.u32(10, id);
             if let Some(timeout) = set.timeout {
@@ -284,6 +297,20 @@ fn flags(set: &Set<'_>) -> u32 {
     map | interval | timeout | dynamic | concat
 }
 
+/// How many elements there may be, and the lengths of a concatenation's parts.
+fn describe(w: &mut Writer, set: &Set<'_>) {
+    if let Some(size) = set.size {
+        w.u32(1, size);
+    }
+    if set.key.len() > 1 {
+        w.nest(2, |w| {
+            for part in set.key {
+                w.nest(1, |w| w.u32(1, length_of(&[*part])));
+            }
+        });
+    }
+}
+
 fn element(w: &mut Writer, element: &Element) {
     w.nest(1, |w| {
         w.nest(1, |w| w.raw(1, element.key.as_bytes()));
@@ -294,6 +321,9 @@ fn element(w: &mut Writer, element: &Element) {
         }
         if element.end {
             w.u32(3, 1);
+        }
+        if let Some(last) = &element.last {
+            w.nest(10, |w| w.raw(1, last.as_bytes()));
         }
     });
 }

@@ -72,6 +72,10 @@ pub enum Ct {
     Direction = 1,
     Status = 2,
     Mark = 3,
+    DestinationPort = 12,
+    /// IPv4.
+    SourceIp = 19,
+    DestinationIp = 20,
 }
 
 /// Bits of `ct state`.
@@ -98,6 +102,18 @@ pub enum Op {
 pub enum Nat {
     Source = 0,
     Destination = 1,
+}
+
+/// What a rule does to a dynamic set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Change {
+    /// An element that is there stays as it is.
+    Add = 0,
+    /// An element that is there keeps its data; its time begins anew.
+    Refresh = 1,
+    /// Since Linux 5.4. A map's data must be given here too.
+    Delete = 2,
 }
 
 /// How a packet is refused.
@@ -128,6 +144,11 @@ pub enum Expr {
         from: u32,
     },
     Ct {
+        key: Ct,
+        to: u32,
+    },
+    /// Of the connection's first packet, before any rewriting.
+    CtOriginal {
         key: Ct,
         to: u32,
     },
@@ -182,8 +203,9 @@ pub enum Expr {
     FibDaddrType {
         to: u32,
     },
-    /// Adds the key to a dynamic set (or refreshes it), with `data` for a map.
+    /// Changes a dynamic set by a key, with `data` for a map.
     Update {
+        change: Change,
         set: String,
         key: u32,
         data: Option<u32>,
@@ -200,7 +222,7 @@ impl Expr {
         match self {
             Self::Payload { .. } => "payload",
             Self::Meta { .. } | Self::SetMeta { .. } => "meta",
-            Self::Ct { .. } => "ct",
+            Self::Ct { .. } | Self::CtOriginal { .. } => "ct",
             Self::Cmp { .. } => "cmp",
             Self::Bitwise { .. } => "bitwise",
             Self::Lookup { .. } | Self::Map { .. } => "lookup",
@@ -249,6 +271,11 @@ impl Expr {
             Self::Ct { key, to } => {
                 w.u32(1, *to);
                 w.u32(2, *key as u32);
+            }
+            Self::CtOriginal { key, to } => {
+                w.u32(1, *to);
+                w.u32(2, *key as u32);
+                w.raw(3, &[0]);
             }
             Self::Cmp { op, register, value } => {
                 w.u32(1, *register);
@@ -322,9 +349,9 @@ impl Expr {
                 w.u32(2, 3);
                 w.u32(3, 1 << 1);
             }
-            Self::Update { set: name, key, data, timeout_ms } => {
+            Self::Update { change, set: name, key, data, timeout_ms } => {
                 set(w, (name, 1), 2);
-                w.u32(3, 1);
+                w.u32(3, *change as u32);
                 w.u32(4, *key);
                 if let Some(data) = data {
                     w.u32(5, *data);

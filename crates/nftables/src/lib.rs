@@ -5,12 +5,15 @@
 //! sends a batch and reads the kernel's verdict. Messages and numbers are the kernel's
 //! (`include/uapi/linux/netfilter/nf_tables.h`).
 //!
-//! Deliberately absent: the text language of `nft`, reading rules back (who writes rules remembers them), and any
-//! knowledge of what the rules are for.
+//! [`read`] finds chains and rules in tables of others.
+//!
+//! Deliberately absent: the text language of `nft`, reading expressions and elements back (who writes rules remembers
+//! them), and any knowledge of what the rules are for.
 
 mod attr;
 pub mod batch;
 pub mod expr;
+pub mod read;
 pub mod set;
 mod socket;
 

@@ -109,7 +109,13 @@ impl Key {
         self.part(&number.to_ne_bytes())
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Of a concatenation, as the kernel has it.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), parts: 2, first: 0 }
+    }
+
+    /// As the kernel has it: parts of a concatenation padded to four bytes each.
+    pub fn as_bytes(&self) -> &[u8] {
         if self.parts == 1 { &self.bytes[..usize::from(self.first)] } else { &self.bytes }
     }
 }
@@ -129,18 +135,21 @@ pub struct Set<'a> {
     pub name: &'a str,
     pub key: &'static [Part],
     pub data: Data,
-    /// Elements are ranges: two elements each, the second marked as the end.
+    /// Elements are ranges: of a key of one part two elements each, the second marked as the end; of a concatenation
+    /// one element each, made by [`Element::between`].
     pub interval: bool,
     /// Rules add to it (session affinity, limits).
     pub dynamic: bool,
     /// Milliseconds after which an element goes by itself.
     pub timeout: Option<u64>,
+    /// The most elements that rules may add; None: the kernel's 65,535.
+    pub size: Option<u32>,
     pub comment: &'a str,
 }
 
 impl<'a> Set<'a> {
     pub fn new(name: &'a str, key: &'static [Part], data: Data) -> Self {
-        Self { name, key, data, interval: false, dynamic: false, timeout: None, comment: "" }
+        Self { name, key, data, interval: false, dynamic: false, timeout: None, size: None, comment: "" }
     }
 }
 
@@ -158,19 +167,26 @@ pub struct Element {
     pub value: Value,
     /// The end of a range, which is the first key after it.
     pub end: bool,
+    /// The last key of a range of a concatenation.
+    pub last: Option<Key>,
 }
 
 impl Element {
     pub fn key(key: Key) -> Self {
-        Self { key, value: Value::None, end: false }
+        Self { key, value: Value::None, end: false, last: None }
     }
 
     pub fn verdict(key: Key, verdict: Verdict) -> Self {
-        Self { key, value: Value::Verdict(verdict), end: false }
+        Self { key, value: Value::Verdict(verdict), end: false, last: None }
     }
 
     pub fn data(key: Key, data: Key) -> Self {
-        Self { key, value: Value::Data(data), end: false }
+        Self { key, value: Value::Data(data), end: false, last: None }
+    }
+
+    /// Every key whose parts lie between those of `first` and `last`, both included.
+    pub fn between(first: Key, last: Key) -> Self {
+        Self { key: first, value: Value::None, end: false, last: Some(last) }
     }
 
     /// Both elements of the range of addresses of a prefix.

@@ -5,11 +5,13 @@ use std::os::fd::AsRawFd;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use crate::{Batch, Error};
+use crate::read::{self, FoundChain, FoundElement, FoundRule};
+use crate::{Batch, Error, Family};
 
 /// Room for the largest batch that we send and for the answers to it, in bytes.
 const BUFFER: i32 = 64 << 20;
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 
 /// A connection to nf_tables of the network namespace in which it was opened.
 pub struct Connection {
@@ -56,6 +58,47 @@ impl Connection {
         })
     }
 
+    /// The chains of all tables of a family.
+    pub fn chains(&mut self, family: Family) -> Result<Vec<FoundChain>, Error> {
+        self.dump("listing chains", &read::ask_chains(family), read::chain)
+    }
+
+    /// The rules of a chain, in their order; none where the chain is not there.
+    pub fn rules(&mut self, family: Family, table: &str, chain: &str) -> Result<Vec<FoundRule>, Error> {
+        self.dump("listing rules", &read::ask_rules(family, table, chain), read::rule)
+    }
+
+    /// The elements of a set or map whose key is a concatenation.
+    pub fn elements(&mut self, family: Family, table: &str, set: &str) -> Result<Vec<FoundElement>, Error> {
+        self.dump("listing elements", &read::ask_elements(family, table, set), read::elements)
+    }
+
+    fn dump<T, I: IntoIterator<Item = T>>(
+        &mut self,
+        what: &'static str,
+        question: &[u8],
+        read: impl Fn(&[u8]) -> I,
+    ) -> Result<Vec<T>, Error> {
+        let failed = |source| Error::Socket { what, source };
+        self.socket.send(question, 0).map_err(failed)?;
+        let (mut found, mut buffer) = (Vec::new(), Vec::with_capacity(64 << 10));
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, 0) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failed(e)),
+            }
+            for (kind, _, body) in messages(&buffer) {
+                match (kind, refusal(kind, body)) {
+                    (_, Some(libc::ENOENT)) | (NLMSG_DONE, _) => return Ok(found),
+                    (_, Some(errno)) => return Err(failed(io::Error::from_raw_os_error(errno))),
+                    _ => found.extend(read(body)),
+                }
+            }
+        }
+    }
+
     /// The first refusal among the answers, of which all are read.
     fn first_error(&mut self) -> Result<Option<(u32, i32)>, Error> {
         let (mut first, mut buffer) = (None, Vec::with_capacity(64 << 10));
@@ -91,24 +134,24 @@ fn set_buffer(socket: &Socket, option: i32) -> io::Result<()> {
 }
 
 /// Sequence number and error number of each refusal in a datagram of messages.
-fn errors(mut bytes: &[u8]) -> impl Iterator<Item = (u32, i32)> {
-    let mut found = Vec::new();
-    while let Some(header) = bytes.first_chunk::<16>() {
+fn errors(bytes: &[u8]) -> impl Iterator<Item = (u32, i32)> {
+    messages(bytes).filter_map(|(kind, sequence, body)| Some((sequence, refusal(kind, body)?)))
+}
+
+/// The error number of a message that is a refusal.
+fn refusal(kind: u16, body: &[u8]) -> Option<i32> {
+    let code = body.first_chunk::<4>().map(|b| i32::from_ne_bytes(*b))?;
+    (kind == NLMSG_ERROR && code != 0).then_some(-code)
+}
+
+/// Type, sequence number and body of each message of a datagram.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = bytes.first_chunk::<16>()?;
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let kind = u16::from_ne_bytes([header[4], header[5]]);
-        let sequence = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-        if length < 16 || length > bytes.len() {
-            break;
-        }
-        if kind == NLMSG_ERROR
-            && let Some(code) = bytes.get(16..20).and_then(|b| b.first_chunk::<4>())
-        {
-            let code = i32::from_ne_bytes(*code);
-            if code != 0 {
-                found.push((sequence, -code));
-            }
-        }
+        let body = bytes.get(16..length)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found.into_iter()
+        let kind = u16::from_ne_bytes([header[4], header[5]]);
+        Some((kind, u32::from_ne_bytes([header[8], header[9], header[10], header[11]]), body))
+    })
 }

@@ -8,7 +8,7 @@ use super::*;
 fn show(service: Value, slices: Value) -> String {
     let service: Service = serde_json::from_value(service).unwrap();
     let slices: Vec<Slice> = serde_json::from_value(slices).unwrap();
-    let plan = plan(&service, slices.iter(), &Node { name: "here".into() });
+    let plan = plan(&service, slices.iter(), &Node { name: "here".into(), ..Node::default() });
     let line = |b: &Balance| {
         let address = b.frontend.address.map_or("node".into(), |a| a.to_string());
         let backends: Vec<String> = b.backends.iter().map(|e| format!("{}:{}", e.address, e.port)).collect();
@@ -55,7 +55,7 @@ fn policies_choose_among_this_nodes_endpoints() {
     let external = web(json!({"type": "NodePort", "ports": ports, "externalTrafficPolicy": "Local"}));
     assert_eq!(
         show(external, two()),
-        "node/6:30080 All Always [10.244.0.5:8080 10.244.1.6:8080]\n\
+        "node/6:30080 All NotPods [10.244.0.5:8080 10.244.1.6:8080]\n\
          node/6:30080 Outside Never [10.244.0.5:8080]\n\
          10.96.0.7/6:80 All NotPods [10.244.0.5:8080 10.244.1.6:8080]"
     );
@@ -83,12 +83,57 @@ fn headless_and_external_names_are_not_the_proxys() {
 }
 
 #[test]
-fn a_balancer_with_source_ranges_stays_closed() {
+fn a_balancer_is_open_to_its_source_ranges() {
     let mut service = web(json!({"type": "LoadBalancer"}));
     service["status"] =
         json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"ip": "192.0.2.8", "ipMode": "Proxy"}]}});
     assert!(show(service.clone(), two()).contains("192.0.2.7/6:80 All Always"));
     assert!(!show(service.clone(), two()).contains("192.0.2.8"));
-    service["spec"]["loadBalancerSourceRanges"] = json!(["10.0.0.0/8"]);
-    assert!(!show(service, two()).contains("192.0.2.7"));
+    let allowed = |ranges: Value, own: [u8; 4]| {
+        let mut service = service.clone();
+        service["spec"]["loadBalancerSourceRanges"] = ranges;
+        let service: Service = serde_json::from_value(service).unwrap();
+        let node = Node { address: Some(own.into()), ..Node::default() };
+        let found = plan(&service, std::iter::empty(), &node).allowed;
+        found.iter().map(|a| format!("{:?} {:?}", a.frontend.address.unwrap(), a.sources)).collect::<Vec<_>>()
+    };
+    assert_eq!(allowed(json!([" 10.0.0.0/8 "]), [192, 168, 0, 1]), ["192.0.2.7 [10.0.0.0/8]"]);
+    assert_eq!(allowed(json!(["10.0.0.0/8"]), [10, 0, 0, 1]), ["192.0.2.7 [10.0.0.0/8, 192.0.2.7/32]"]);
+    assert!(allowed(json!(["2001:db8::/32"]), [10, 0, 0, 1]).is_empty(), "none of this family: open to all");
+}
+
+#[test]
+fn affinity_has_a_time() {
+    let seconds = |spec: Value| {
+        let service: Service = serde_json::from_value(web(spec)).unwrap();
+        let slices: Vec<Slice> = serde_json::from_value(two()).unwrap();
+        plan(&service, slices.iter(), &Node::default()).balances[0].affinity
+    };
+    assert_eq!(seconds(json!({"sessionAffinity": "None"})), None);
+    assert_eq!(seconds(json!({"sessionAffinity": "ClientIP"})), Some(10800));
+    let config = json!({"clientIP": {"timeoutSeconds": 7}});
+    assert_eq!(seconds(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config})), Some(7));
+}
+
+#[test]
+fn hints_count_when_every_ready_endpoint_has_one() {
+    let hinted = |zones: [&str; 2], nodes: [&str; 2]| {
+        let hint = |name: &str| if name.is_empty() { json!([]) } else { json!([{"name": name}]) };
+        let endpoint = |address: &str, at: usize| {
+            json!({"addresses": [address], "nodeName": "there", "conditions": {"ready": true},
+                   "hints": {"forZones": hint(zones[at]), "forNodes": hint(nodes[at])}})
+        };
+        let slices: Vec<Slice> =
+            serde_json::from_value(slice(json!([endpoint("10.244.1.1", 0), endpoint("10.244.1.2", 1)])))
+                .unwrap();
+        let service: Service = serde_json::from_value(web(json!({}))).unwrap();
+        let node = Node { name: "here".into(), zone: "a".into(), address: None };
+        let plan = plan(&service, slices.iter(), &node);
+        plan.balances[0].backends.iter().map(|b| b.address.octets()[3]).collect::<Vec<_>>()
+    };
+    assert_eq!(hinted(["a", "b"], ["", ""]), [1]);
+    assert_eq!(hinted(["a", ""], ["", ""]), [1, 2]);
+    assert_eq!(hinted(["b", "b"], ["", ""]), [1, 2]);
+    assert_eq!(hinted(["a", "b"], ["there", "here"]), [2]);
+    assert_eq!(hinted(["a", "b"], ["there", "there"]), [1]);
 }

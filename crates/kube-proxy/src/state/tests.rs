@@ -8,7 +8,7 @@ use nftables::Connection;
 use super::*;
 use crate::plan::Masquerade;
 
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
+pub(super) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     if !nix::unistd::geteuid().is_root() || Command::new("nft").arg("--version").output().is_err() {
         eprintln!("skipped: needs root and nft to read the rules back");
         return;
@@ -25,6 +25,7 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
 /// The whole table, without what differs from run to run; elements in one order.
 fn listing() -> String {
     let out = Command::new("nft").args(["-j", "list", "ruleset"]).output().unwrap();
+    assert!(out.status.success(), "nft: {} {}", out.status, String::from_utf8_lossy(&out.stderr));
     let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let mut lines = Vec::new();
     for item in value["nftables"].as_array().unwrap() {
@@ -41,7 +42,7 @@ fn listing() -> String {
     lines.join("\n")
 }
 
-fn fixed() -> Fixed {
+pub(super) fn fixed() -> Fixed {
     Fixed {
         node_addresses: vec![[10, 90, 0, 11].into()],
         pods: Some("10.244.0.0/16".parse().unwrap()),
@@ -53,12 +54,13 @@ fn backends(lasts: &[u8]) -> Vec<Backend> {
     lasts.iter().map(|l| Backend { address: [10, 244, 0, *l].into(), port: 8080 }).collect()
 }
 
-fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
+pub(super) fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
     let frontend = |address, port| Frontend { address, protocol: 6, port };
     let mut balances = vec![Balance {
         frontend: frontend(Some([10, 96, 0, last].into()), 80),
         scope: Scope::All,
         masquerade: Masquerade::NotPods,
+        affinity: None,
         backends: backends(lasts),
     }];
     if node_port != 0 {
@@ -69,14 +71,28 @@ fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
                 frontend: frontend(None, node_port),
                 scope,
                 masquerade,
+                affinity: None,
                 backends: backends(some),
             });
         }
     }
-    Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()] }
+    Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()], allowed: Vec::new() }
 }
 
-fn key(name: &str) -> ObjectKey {
+fn sticky(mut plan: Plan) -> Plan {
+    for balance in &mut plan.balances {
+        balance.affinity = Some(60);
+    }
+    plan
+}
+
+fn guarded(mut plan: Plan, range: &str) -> Plan {
+    let sources = vec![range.parse().unwrap(), "192.0.2.7/32".parse().unwrap()];
+    plan.allowed = vec![Allowed { frontend: plan.balances[0].frontend, sources }];
+    plan
+}
+
+pub(super) fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
 }
 
@@ -90,7 +106,13 @@ fn differences_lead_where_a_rebuild_leads() {
             vec![("b", service(2, &[], 30080))],
             vec![("a", Plan::default()), ("c", service(3, &[1, 2, 3], 0))],
             vec![("b", service(2, &[9], 30081)), ("c", service(3, &[1, 2], 0))],
-            vec![("b", Plan::default()), ("c", Plan::default())],
+            vec![("a", sticky(service(1, &[5, 6], 30082))), ("b", sticky(service(2, &[9], 30081)))],
+            vec![
+                ("a", sticky(service(1, &[6, 7, 8], 30082))),
+                ("b", guarded(service(2, &[9], 30081), "10.0.0.0/8")),
+            ],
+            vec![("a", service(1, &[6], 30082)), ("b", guarded(service(2, &[9], 30081), "10.0.0.0/9"))],
+            vec![("a", Plan::default()), ("b", Plan::default()), ("c", Plan::default())],
         ];
         let mut connection = Connection::open().unwrap();
         let mut state = State::new(fixed());
@@ -102,7 +124,7 @@ fn differences_lead_where_a_rebuild_leads() {
             for (name, plan) in &step {
                 now.insert(name, plan.clone());
             }
-            let (batch, _) = state.change(step.into_iter().map(|(n, p)| (key(n), p)).collect());
+            let batch = state.change(step.into_iter().map(|(n, p)| (key(n), p)).collect()).batch;
             connection.commit(batch).unwrap();
             let by_difference = listing();
             let all = now.iter().map(|(n, p)| (key(n), p.clone())).collect();
@@ -118,7 +140,7 @@ fn differences_lead_where_a_rebuild_leads() {
 fn what_did_not_change_is_not_written() {
     let mut state = State::new(fixed());
     state.rebuild(vec![(key("a"), service(1, &[5, 6], 0))]);
-    let (batch, stale) = state.change(vec![(key("a"), service(1, &[5, 6], 0))]);
+    let Changed { batch, stale, .. } = state.change(vec![(key("a"), service(1, &[5, 6], 0))]);
     assert!(batch.is_empty());
     assert!(stale.is_empty());
 }
@@ -132,12 +154,12 @@ fn udp_clients_of_a_lost_endpoint_are_forgotten() {
         plan
     };
     state.rebuild(vec![(key("a"), udp(&[5, 6]))]);
-    let (_, stale) = state.change(vec![(key("a"), udp(&[6, 7]))]);
+    let Changed { stale, .. } = state.change(vec![(key("a"), udp(&[6, 7]))]);
     assert_eq!(stale.len(), 1);
     assert_eq!(stale[0].backend.unwrap().address.to_string(), "10.244.0.5");
-    let (_, stale) = state.change(vec![(key("a"), udp(&[]))]);
+    let Changed { stale, .. } = state.change(vec![(key("a"), udp(&[]))]);
     assert_eq!(stale.len(), 2);
-    let (_, stale) = state.change(vec![(key("a"), udp(&[8]))]);
+    let Changed { stale, .. } = state.change(vec![(key("a"), udp(&[8]))]);
     assert_eq!(stale[0].backend, None, "clients that found nobody try again");
 }
 
@@ -145,6 +167,6 @@ fn udp_clients_of_a_lost_endpoint_are_forgotten() {
 fn the_first_to_claim_a_frontend_keeps_it() {
     let mut state = State::new(fixed());
     state.rebuild(vec![(key("a"), service(1, &[5], 0))]);
-    let (batch, _) = state.change(vec![(key("b"), service(1, &[6], 0))]);
+    let Changed { batch, .. } = state.change(vec![(key("b"), service(1, &[6], 0))]);
     assert!(batch.is_empty());
 }
