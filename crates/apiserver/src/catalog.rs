@@ -191,7 +191,7 @@ pub struct Catalog {
     writing: Mutex<()>,
     changed: tokio::sync::watch::Sender<u64>,
     /// Resources that the store knows are not all in the table yet.
-    filling: std::sync::atomic::AtomicBool,
+    filling: tokio::sync::watch::Sender<bool>,
 }
 
 impl Default for Catalog {
@@ -200,7 +200,7 @@ impl Default for Catalog {
             table: ArcSwap::default(),
             writing: Mutex::default(),
             changed: tokio::sync::watch::channel(0).0,
-            filling: std::sync::atomic::AtomicBool::new(false),
+            filling: tokio::sync::watch::channel(false).0,
         }
     }
 }
@@ -217,11 +217,18 @@ impl Catalog {
     /// While it is filling, a resource that is not in the table may still come: it is unavailable, not unknown. A
     /// client that takes a 404 for an answer (the garbage collector) would draw wrong conclusions.
     pub fn set_filling(&self, filling: bool) {
-        self.filling.store(filling, std::sync::atomic::Ordering::Release);
+        self.filling.send_replace(filling);
     }
 
     pub fn is_filling(&self) -> bool {
-        self.filling.load(std::sync::atomic::Ordering::Acquire)
+        *self.filling.borrow()
+    }
+
+    /// Until it is filled. False where it is not within `limit`.
+    pub async fn filled(&self, limit: std::time::Duration) -> bool {
+        let mut filling = self.filling.subscribe();
+        let filled = filling.wait_for(|filling| !filling);
+        tokio::time::timeout(limit, filled).await.is_ok_and(|r| r.is_ok())
     }
 
     /// Sees every change of the table.

@@ -97,7 +97,7 @@ pub(crate) async fn serve(
 }
 
 /// The answer for what may be a resource whose definition is not read yet.
-fn still_filling() -> Status {
+pub(crate) fn still_filling() -> Status {
     let details = apimachinery::status::Details { retry_after_seconds: 1, ..Default::default() };
     Status::unavailable("the server is starting and does not know all its resources yet, please try again")
         .with_details(details)

@@ -10,6 +10,9 @@ use crate::endpoint::{Answer, Body, Call};
 use crate::http::negotiate::{Offer, wanted};
 use crate::http::respond;
 
+/// How long discovery waits for a server that has just started to know its custom and aggregated resources.
+const FILLED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
     let path = asked.cx.info.path.clone();
     if let Some(endpoint) = own(&asked, &path) {
@@ -30,6 +33,9 @@ pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
         answer.headers_mut().insert(http::header::CACHE_CONTROL, no_cache);
         return Ok(answer);
     }
+    if of_all_resources(&path) && !asked.chain.registry.catalog.filled(FILLED_WITHIN).await {
+        return Err(super::still_filling());
+    }
     if let Some(answer) = discovery::serve(&asked).or_else(|| openapi::serve(&asked)) {
         return answer;
     }
@@ -42,6 +48,13 @@ pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
         }
         _ => Ok(respond::not_found_text()),
     }
+}
+
+/// Whether the answer depends on all that is served: half of it would be taken for the whole.
+fn of_all_resources(path: &str) -> bool {
+    ["/apis", "/openapi"]
+        .iter()
+        .any(|p| path.strip_prefix(p).is_some_and(|r| r.is_empty() || r.starts_with('/')))
 }
 
 fn own(asked: &Asked<'_>, path: &str) -> Option<std::sync::Arc<dyn crate::endpoint::Endpoint>> {

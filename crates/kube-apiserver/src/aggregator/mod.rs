@@ -15,6 +15,7 @@ use apimachinery::{GroupResource, GroupVersion, Status};
 use apiserver::catalog::{Catalog, Priority};
 use apiserver::resource::{Change, Objects};
 use futures::StreamExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocators::context;
@@ -52,8 +53,8 @@ struct Running {
     stop: CancellationToken,
 }
 
-/// Follows the APIServices until `stop`.
-pub async fn run(aggregator: Arc<Aggregator>, stop: CancellationToken) {
+/// Follows the APIServices until `stop`. `synced`: those that the store had at the start are in the catalog.
+pub async fn run(aggregator: Arc<Aggregator>, synced: watch::Sender<bool>, stop: CancellationToken) {
     let mut changes = aggregator.objects.watch(&resource());
     let mut running: HashMap<String, Running> = HashMap::new();
     loop {
@@ -67,7 +68,7 @@ pub async fn run(aggregator: Arc<Aggregator>, stop: CancellationToken) {
             Some(Change::Deleted { old }) => {
                 aggregator.remove(old.value.str_at(&["metadata", "name"]), &mut running)
             }
-            Some(Change::Synced) => {}
+            Some(Change::Synced) => drop(synced.send_replace(true)),
         }
     }
 }

@@ -64,13 +64,15 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
         Resolver { objects: objects.clone(), to_endpoints: options.features.enable_aggregator_routing };
     let custom = crd::Controller::start(builder.registry(), objects.clone(), resolver, stop.clone());
     catalog.set_filling(true);
-    tokio::spawn(filled(catalog.clone(), custom.clone()));
+    let (told_aggregated, aggregated) = tokio::sync::watch::channel(false);
+    tokio::spawn(filled(catalog.clone(), [custom.clone(), aggregated]));
     health.add_ready(
         "crd-informer-synced",
         move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) },
     );
     let server = builder.start().await?;
-    tokio::spawn(aggregator::run(Arc::new(aggregator(&options, &objects, catalog)?), stop.clone()));
+    let aggregator = Arc::new(aggregator(&options, &objects, catalog)?);
+    tokio::spawn(aggregator::run(aggregator, told_aggregated, stop.clone()));
     let settings = settings(&options, &network, local_groups)?;
     Bootstrap {
         objects: objects.clone(),
@@ -84,9 +86,11 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     Ok((server, store))
 }
 
-/// Until the custom kinds of the store are served, an unknown one is no 404.
-async fn filled(catalog: Arc<Catalog>, mut custom: tokio::sync::watch::Receiver<bool>) {
-    let _ = custom.wait_for(|synced| *synced).await;
+/// Until the custom and the aggregated kinds of the store are served, an unknown one is no 404.
+async fn filled(catalog: Arc<Catalog>, parts: [tokio::sync::watch::Receiver<bool>; 2]) {
+    for mut part in parts {
+        let _ = part.wait_for(|synced| *synced).await;
+    }
     catalog.set_filling(false);
 }
 

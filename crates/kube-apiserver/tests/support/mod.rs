@@ -34,11 +34,40 @@ fn files(folder: &Path) {
     std::fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n")).unwrap();
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 impl Bed {
     /// Starts it and waits until it is ready.
     pub async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         files(folder.path());
+        let bed = Self::launch(folder, flags).await;
+        bed.ready().await;
+        bed
+    }
+
+    /// The same server again on what it has stored, not yet ready. On a copy: within one process the store is
+    /// locked for as long as any task of the server before holds it.
+    pub async fn restart(self) -> Self {
+        let Self { server, folder, service } = self;
+        drop(service);
+        server.shutdown().await;
+        copy(&folder.path().join("store"), &folder.path().join("again"));
+        let store = format!("--data-dir={}", folder.path().join("again").display());
+        Self::launch(folder, &[&store]).await
+    }
+
+    async fn launch(folder: tempfile::TempDir, flags: &[&str]) -> Self {
         let at = |name: &str| folder.path().join(name).display().to_string();
         let mut args: Vec<String> = vec![
             "kube-apiserver".into(),
@@ -59,15 +88,15 @@ impl Bed {
             "--enable-bootstrap-token-auth".into(),
             "--bind-address=127.0.0.1".into(),
             "--secure-port=0".into(),
-            format!("--data-dir={}", at("store")),
         ];
         args.extend(flags.iter().map(|f| (*f).to_owned()));
+        if !flags.iter().any(|f| f.starts_with("--data-dir=")) {
+            args.push(format!("--data-dir={}", at("store")));
+        }
         let parsed = Options::parse_from_args(args.into_iter().map(OsString::from)).unwrap();
         let server = InProcess::start(parsed.options).await.unwrap();
         let service = server.server().in_memory(None);
-        let bed = Self { server, folder, service };
-        bed.ready().await;
-        bed
+        Self { server, folder, service }
     }
 
     async fn ready(&self) {
