@@ -78,6 +78,8 @@ pub struct Options {
     /// The node this runs on; None on a machine that only routes to the nodes, such as the control plane's.
     pub node: Option<String>,
     pub cni: Option<CniFile>,
+    /// `--ip-masq` with the range of all pods: what they send out of it leaves with the node's address.
+    pub masquerade: Option<Ipv4Net>,
 }
 
 /// The routes there should be: pod range to node address, of every node but this one.
@@ -112,6 +114,9 @@ pub async fn run(options: Options, client: kube::Client, shutdown: CancellationT
         if let (Some(file), Some(range)) = (&options.cni, own.and_then(|n| n.range()))
             && written != Some(range)
         {
+            if let Some(pods) = options.masquerade {
+                crate::masquerade::set(range, pods)?;
+            }
             write_configuration(file, range)?;
             tracing::info!(%range, "this node's pods have a network");
             written = Some(range);

@@ -2,13 +2,15 @@
 //!
 //! [`backend`] keeps a route to every other node's pod range through that node's own address, as nodes come and go,
 //! and writes the CNI configuration once this node has a range. [`cni`] is the plugin that the runtime calls: it
-//! joins a pod to its node by a point-to-point link, with addresses from the node's range.
+//! joins a pod to its node by a point-to-point link, with addresses from the node's range. [`masquerade`] lets pods
+//! reach what is outside of the pod network.
 //!
 //! Deliberately absent: VXLAN and other backends (a later issue), network policy, IPv6 ranges.
 
 pub mod backend;
 pub mod cni;
 pub mod links;
+pub mod masquerade;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -13,6 +13,7 @@
 mod attr;
 pub mod batch;
 pub mod expr;
+pub mod matches;
 pub mod read;
 pub mod set;
 mod socket;

@@ -11,7 +11,6 @@ use cluster::layout::Layout;
 use cluster::record::Record;
 use kube_apiserver::InProcess;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::supervise::{Boxed, Components};
 use super::{Outcome, daemon};
@@ -40,15 +39,19 @@ pub fn run(arguments: Vec<String>) -> Outcome {
         components.add("flannel", move |stop| {
             let client = routes.clone();
             async move {
-                let options = flannel::backend::Options { node: None, cni: None };
+                let options = flannel::backend::Options { node: None, cni: None, masquerade: None };
                 Ok(flannel::backend::run(options, client, stop).await?)
             }
         });
         let (admin, socket) =
             (identity(&server, "keelson", &["system:masters"]), layout.run().join("notify.sock"));
-        let stop = shutdown.clone();
+        let (stop, whole) = (shutdown.clone(), server.clone());
         tokio::spawn(async move {
-            if let Err(error) = prepare(admin, stop).await {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = whole.ready() => drop(whole),
+            }
+            if let Err(error) = prepare(admin).await {
                 tracing::error!(%error, "making the cluster's own objects");
                 return;
             }
@@ -161,15 +164,9 @@ fn add_scheduler(components: &mut Components, layout: &Layout, server: &Arc<InPr
     });
 }
 
-/// Waits until the server is whole, then applies the addons.
-async fn prepare(client: kube::Client, stop: CancellationToken) -> Result<(), Boxed> {
+/// Applies the addons.
+async fn prepare(client: kube::Client) -> Result<(), Boxed> {
     let api = Api::new(client, "keelson");
-    while api.bytes(http::Method::GET, "/readyz", "*/*", None).await.is_err() {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
-        }
-    }
     let objects: Vec<Value> = serde_saphyr::from_str(ADDONS)?;
     let apply = Patch::Apply { manager: "keelson".into(), force: true };
     for object in objects {

@@ -8,6 +8,7 @@ use client::{Api, Informer, InformerOptions, ObjectMeta, Patch, Resource, view};
 use cluster::layout::Layout;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::supervise::{Boxed, Components};
@@ -28,6 +29,10 @@ struct Here {
     layout: Layout,
     node: String,
     ip: std::net::Ipv4Addr,
+    /// Cluster DNS answers at the node's own address, and its endpoint is known.
+    dns: watch::Sender<bool>,
+    /// Counts the proxy's changes of the rules.
+    rules: watch::Sender<u64>,
 }
 
 pub fn run(arguments: Vec<String>) -> Outcome {
@@ -35,7 +40,8 @@ pub fn run(arguments: Vec<String>) -> Outcome {
     let record = cluster::status::find(&name)?;
     let layout = record.layout();
     let number = record.nodes.get(&node).ok_or_else(|| format!("cluster {name} has no node {node}"))?.number;
-    let here = Here { ip: layout.node_ip(number), layout, node };
+    let (dns, rules) = (watch::Sender::new(false), watch::Sender::new(0));
+    let here = Here { ip: layout.node_ip(number), layout, node, dns, rules };
     daemon::run(0, async |shutdown| {
         prepare(&here)?;
         let mut components = Components::new(shutdown.clone());
@@ -133,7 +139,8 @@ async fn run_proxy(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
         metrics: Some(SocketAddr::from(([127, 0, 0, 1], 10249))),
         kubeconfig: String::new(),
     };
-    Ok(kube_proxy::run(settings, client(&components_config(&here, "kube-proxy")).await?, stop).await?)
+    let client = client(&components_config(&here, "kube-proxy")).await?;
+    Ok(kube_proxy::run_telling(settings, client, here.rules, stop).await?)
 }
 
 async fn run_network(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
@@ -144,7 +151,11 @@ async fn run_network(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
         data_dir: home.join("cni/addresses"),
         mtu: 1500,
     };
-    let options = flannel::backend::Options { node: Some(here.node.clone()), cni: Some(cni) };
+    let options = flannel::backend::Options {
+        node: Some(here.node.clone()),
+        cni: Some(cni),
+        masquerade: here.layout.pod_cidr().parse().ok(),
+    };
     Ok(flannel::backend::run(options, client(&components_config(&here, "flannel")).await?, stop).await?)
 }
 
@@ -174,6 +185,7 @@ async fn run_dns(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
     let apply = Patch::Apply { manager: "keelson".into(), force: true };
     let api = Api::new(client, "keelson-coredns");
     api.patch::<serde_json::Value>(&ENDPOINT_SLICES, "kube-system", &name, "", &apply, &slice).await?;
+    here.dns.send_replace(true);
     Ok(ready.wait().await?)
 }
 
@@ -222,11 +234,20 @@ async fn wait_ready(here: &Here, stop: CancellationToken) -> Result<(), Boxed> {
             break;
         }
     }
+    let (mut dns, mut rules) = (here.dns.subscribe(), here.rules.subscribe());
+    dns.wait_for(|answers| *answers).await?;
+    // The proxy's next change may be the one that leads there; a datagram that was lost is sent again.
     while !dns_answers(here.layout.dns_ip().into()).await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::select! {
+            changed = rules.changed() => changed?,
+            () = tokio::time::sleep(SEND_AGAIN) => {}
+        }
     }
     Ok(())
 }
+
+/// How long a resolver waits before it asks again (RFC 1536, section 1).
+const SEND_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Asks for `kubernetes.default.svc.cluster.local`.
 async fn dns_answers(server: IpAddr) -> bool {
