@@ -35,7 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// `cluster` and `keelson` stand above all others, tests and tools beside them.
-const ABOVE_ALL: &[&str] = &["cluster", "keelson", "integration-tests", "robustness-tests", "xtask"];
+const ABOVE_ALL: &[&str] = &["cluster", "keelson", "differential-tests", "integration-tests", "robustness-tests", "xtask"];
 
 /// Names that say nothing about what a crate is.
 const NO_NAMES: &[&str] = &["common", "util", "utils", "core", "helpers", "shared"];
