@@ -29,9 +29,12 @@ pub struct Version {
     pub resources: Vec<Arc<Resource>>,
 }
 
+/// Rows of one group by version.
+type ByVersion = BTreeMap<Arc<str>, Vec<Arc<Resource>>>;
+
 /// Orders rows for discovery. The core group is the one with the empty name.
 pub fn groups(rows: impl IntoIterator<Item = Arc<Resource>>) -> Vec<Group> {
-    let mut by_group: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Arc<Resource>>>> = BTreeMap::new();
+    let mut by_group: BTreeMap<Arc<str>, ByVersion> = BTreeMap::new();
     for row in rows {
         by_group.entry(row.group.clone()).or_default().entry(row.version.clone()).or_default().push(row);
     }
@@ -41,7 +44,7 @@ pub fn groups(rows: impl IntoIterator<Item = Arc<Resource>>) -> Vec<Group> {
     out.into_iter().map(|(_, group)| group).collect()
 }
 
-fn group(name: Arc<str>, versions: BTreeMap<Arc<str>, Vec<Arc<Resource>>>) -> (i32, Group) {
+fn group(name: Arc<str>, versions: ByVersion) -> (i32, Group) {
     let priority = |rows: &[Arc<Resource>]| rows.first().and_then(|r| r.priority);
     let most = versions.values().map(|rows| priority(rows).map_or(FIRST, |p| p.0)).max().unwrap_or(0);
     let mut versions: Vec<(i32, Version)> = versions

@@ -276,14 +276,18 @@ fn order(record: &Record) -> (String, Option<IpAddr>) {
 }
 
 fn answers(record: &Record, kind: Kind) -> bool {
-    match (&record.data, kind) {
-        (_, Kind::Any) => true,
-        (Data::Address(IpAddr::V4(_)), Kind::A) | (Data::Address(IpAddr::V6(_)), Kind::Aaaa) => true,
-        (Data::Cname(_), Kind::A | Kind::Aaaa | Kind::Cname) => true,
-        (Data::Srv { .. }, Kind::Srv) | (Data::Ptr(_), Kind::Ptr) | (Data::Txt(_), Kind::Txt) => true,
-        (Data::Soa, Kind::Soa) | (Data::Ns(_), Kind::Ns) => true,
-        _ => false,
-    }
+    matches!(
+        (&record.data, kind),
+        (_, Kind::Any)
+            | (Data::Address(IpAddr::V4(_)), Kind::A)
+            | (Data::Address(IpAddr::V6(_)), Kind::Aaaa)
+            | (Data::Cname(_), Kind::A | Kind::Aaaa | Kind::Cname)
+            | (Data::Srv { .. }, Kind::Srv)
+            | (Data::Ptr(_), Kind::Ptr)
+            | (Data::Txt(_), Kind::Txt)
+            | (Data::Soa, Kind::Soa)
+            | (Data::Ns(_), Kind::Ns)
+    )
 }
 
 fn external(name: &str, service: &Service, kind: Kind) -> Meaning {

@@ -1,6 +1,6 @@
 //! The etcd v3 API as generated from `proto/`: messages, clients, and the traits of its servers.
 //! Nothing outside `client` knows these types yet.
-#![allow(clippy::all, missing_docs)]
+#![allow(clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 
 /// Keys and events.
 pub mod mvccpb {

@@ -250,10 +250,10 @@ async fn read_sizes(mut stream: spdy::Stream, sizes: mpsc::Sender<TerminalSize>)
         buffer.extend_from_slice(&chunk[..n]);
         while let Some(end) = buffer.iter().position(|b| *b == b'}') {
             let object: Vec<u8> = buffer.drain(..=end).collect();
-            if let Some(size) = TerminalSize::parse(&object) {
-                if sizes.send(size).await.is_err() {
-                    return;
-                }
+            if let Some(size) = TerminalSize::parse(&object)
+                && sizes.send(size).await.is_err()
+            {
+                return;
             }
         }
     }
@@ -269,10 +269,10 @@ async fn over_websocket(io: BoxIo, protocol: &str, structured: bool, options: Op
         while let Some((number, data)) = messages.next().await {
             match number {
                 channel::STDIN => {
-                    if let Some(open) = &input {
-                        if open.send(data).await.is_err() {
-                            input = None;
-                        }
+                    if let Some(open) = &input
+                        && open.send(data).await.is_err()
+                    {
+                        input = None;
                     }
                 }
                 channel::RESIZE => {

@@ -152,10 +152,10 @@ async fn input(mut receiver: websocket::Receiver, stdin: Option<spdy::Stream>, r
     while let Some((number, data)) = receiver.next().await {
         match number {
             channel::STDIN => {
-                if let Some(open) = &mut stdin {
-                    if open.write_all(&data).await.is_err() {
-                        finished.extend(stdin.take());
-                    }
+                if let Some(open) = &mut stdin
+                    && open.write_all(&data).await.is_err()
+                {
+                    finished.extend(stdin.take());
                 }
             }
             channel::RESIZE => {

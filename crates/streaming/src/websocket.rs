@@ -63,10 +63,10 @@ pub fn accept(headers: &HeaderMap, protocol: &str) -> Result<Response<()>, Error
     if let Ok(value) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
         response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, value);
     }
-    if !protocol.is_empty() {
-        if let Ok(value) = HeaderValue::from_str(protocol) {
-            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
-        }
+    if !protocol.is_empty()
+        && let Ok(value) = HeaderValue::from_str(protocol)
+    {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
     Ok(response)
 }

@@ -333,7 +333,10 @@ impl<'a> Walk<'a, '_> {
                 Ok(())
             }
             (Special::SchemaOrBool(_), _) => Err(CanonError::Text("boolean or JSON schema expected".into())),
-            (Special::SchemaOrArray(_) | Special::SchemaOrStrings(_), _) => Ok(*value = Value::Null),
+            (Special::SchemaOrArray(_) | Special::SchemaOrStrings(_), _) => {
+                *value = Value::Null;
+                Ok(())
+            }
             _ => leaf::special(value, special).map_err(|wrong| match wrong {
                 leaf::Wrong::Type if matches!(special, Special::IntOrString) => self.wrong(value, "int32"),
                 leaf::Wrong::Type => self.wrong(value, "string"),

@@ -115,12 +115,13 @@ impl<'t> Expect<'t> {
         match self {
             Self::Fields(of) => Some(of),
             Self::Node(Node { shape: Shape::Struct(of), .. }) => Some(of),
-            Self::Node(Node { shape: Shape::Special(special), .. }) => match special {
-                Special::SchemaOrBool(of) | Special::SchemaOrArray(of) | Special::SchemaOrStrings(of) => {
-                    Some(of)
-                }
-                _ => None,
-            },
+            Self::Node(Node {
+                shape:
+                    Shape::Special(
+                        Special::SchemaOrBool(of) | Special::SchemaOrArray(of) | Special::SchemaOrStrings(of),
+                    ),
+                ..
+            }) => Some(of),
             _ => None,
         }
     }

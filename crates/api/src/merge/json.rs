@@ -72,10 +72,10 @@ pub(super) fn parse(text: &str) -> Option<Value> {
 
 /// A raw part as the tree that its text means; anything else as it is.
 pub(super) fn open(value: &mut Value) {
-    if let Value::Raw(text) = value {
-        if let Some(tree) = parse(text) {
-            *value = tree;
-        }
+    if let Value::Raw(text) = value
+        && let Some(tree) = parse(text)
+    {
+        *value = tree;
     }
 }
 

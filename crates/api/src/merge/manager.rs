@@ -29,6 +29,9 @@ pub struct FieldManager<'a> {
     pub reset: &'a Set,
 }
 
+/// The object, if the apply changed it, and who manages what then.
+type Applied = (Option<Value>, Managed);
+
 impl FieldManager<'_> {
     fn api_version(&self) -> String {
         if self.kind.group.is_empty() {
@@ -148,7 +151,6 @@ impl FieldManager<'_> {
         Ok(new)
     }
 
-    #[allow(clippy::type_complexity)]
     fn try_apply(
         &self,
         updater: &Updater<'_>,
@@ -157,7 +159,7 @@ impl FieldManager<'_> {
         config: &Value,
         id: &Manager,
         force: bool,
-    ) -> Result<(Option<Value>, Managed), Conflicts> {
+    ) -> Result<Applied, Conflicts> {
         let mut managed = before.clone();
         let new = updater.apply(&mut managed, base, config, id, force)?;
         Ok((new, managed))
@@ -292,10 +294,10 @@ fn cap(managed: &mut Managed) {
             continue;
         };
         let bucket = Manager::new("ancient-changes", Operation::Update, &version, "");
-        if managed.get(&bucket).is_none() {
-            if let Some(entry) = managed.get_mut(&oldest) {
-                entry.manager = bucket.clone();
-            }
+        if managed.get(&bucket).is_none()
+            && let Some(entry) = managed.get_mut(&oldest)
+        {
+            entry.manager = bucket.clone();
         }
         let Some(merged) = managed.remove(&id) else { continue };
         if let Some(entry) = managed.get_mut(&bucket) {

@@ -41,10 +41,10 @@ impl Wanted {
             maker.custom(entry);
         }
         while let Some(name) = maker.todo.pop_first() {
-            if !maker.done.contains_key(&name) {
-                if let Some(definition) = maker.definition(&name) {
-                    maker.done.insert(name, definition);
-                }
+            if !maker.done.contains_key(&name)
+                && let Some(definition) = maker.definition(&name)
+            {
+                maker.done.insert(name, definition);
             }
         }
         maker.done.into_iter().collect()

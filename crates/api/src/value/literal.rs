@@ -11,11 +11,7 @@
 macro_rules! value {
     (null) => { $crate::Value::Null };
     ([]) => { $crate::Value::List(::std::vec::Vec::new()) };
-    ([ $($body:tt)+ ]) => {{
-        let mut list: ::std::vec::Vec<$crate::Value> = ::std::vec::Vec::new();
-        $crate::value_list!(list; [] $($body)+);
-        $crate::Value::List(list)
-    }};
+    ([ $($body:tt)+ ]) => { $crate::Value::List($crate::value_list!([] [] $($body)+)) };
     ({}) => { $crate::Value::map() };
     ({ $($body:tt)+ }) => {{
         let mut map = $crate::Map::new();
@@ -28,14 +24,14 @@ macro_rules! value {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! value_list {
-    ($list:ident; []) => {};
-    ($list:ident; [$($item:tt)+]) => { $list.push($crate::value!($($item)+)); };
-    ($list:ident; [$($item:tt)+] , $($rest:tt)*) => {
-        $list.push($crate::value!($($item)+));
-        $crate::value_list!($list; [] $($rest)*);
+    // [finished items] [tokens of the item that is being read] the rest
+    ([$($done:expr,)*] []) => { ::std::vec![$($done),*] };
+    ([$($done:expr,)*] [$($item:tt)+]) => { ::std::vec![$($done,)* $crate::value!($($item)+)] };
+    ([$($done:expr,)*] [$($item:tt)+] , $($rest:tt)*) => {
+        $crate::value_list!([$($done,)* $crate::value!($($item)+),] [] $($rest)*)
     };
-    ($list:ident; [$($item:tt)*] $next:tt $($rest:tt)*) => {
-        $crate::value_list!($list; [$($item)* $next] $($rest)*);
+    ([$($done:expr,)*] [$($item:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::value_list!([$($done,)*] [$($item)* $next] $($rest)*)
     };
 }
 

@@ -217,11 +217,14 @@ pub async fn admit(
     Err(Box::new(status(&refused)))
 }
 
+/// Answers paths of a component's own; None for those it does not know.
+pub type More = Arc<dyn Fn(&str) -> Option<Response<Full<Bytes>>> + Send + Sync>;
+
 /// The endpoints of every component: health, `/metrics`, `/version`; `more` answers further paths.
 pub fn component_handler(
     health: Health,
     access: Option<(Arc<Authentication>, Arc<Authorization>)>,
-    more: Option<Arc<dyn Fn(&str) -> Option<Response<Full<Bytes>>> + Send + Sync>>,
+    more: Option<More>,
 ) -> Handler {
     Arc::new(move |request| {
         let (health, access, more) = (health.clone(), access.clone(), more.clone());

@@ -33,7 +33,7 @@ impl Item {
 #[derive(Debug)]
 enum History {
     One(Item),
-    #[allow(clippy::box_collection)] // keeps the enum at the size of one item
+    #[allow(clippy::box_collection, reason = "keeps the enum at the size of one item")]
     Many(Box<Vec<Item>>),
 }
 

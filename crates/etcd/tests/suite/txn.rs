@@ -34,7 +34,7 @@ pub async fn only_one_creator_wins(store: SharedStore) {
     let wanted = format!("/a={}", won[0].0);
     for (_, lost) in answers.iter().filter(|(_, answer)| !answer.succeeded) {
         let OpResponse::Range(seen) = &lost.responses[0] else { panic!("{lost:?}") };
-        assert_eq!(text(&seen.kvs), [wanted.clone()]);
+        assert_eq!(text(&seen.kvs), std::slice::from_ref(&wanted));
     }
     assert_eq!(store.status().await.unwrap().revision, 2, "losers change nothing");
 }

@@ -148,11 +148,9 @@ pub async fn slow_watchers_miss_nothing(store: SharedStore) {
     }
     tasks.join_all().await;
     let seen = events(&mut slow, count).await;
-    let mut wanted = seen[0].kv.mod_revision;
-    for event in &seen {
+    for (event, wanted) in seen.iter().zip(seen[0].kv.mod_revision..) {
         assert_eq!(event.kv.mod_revision, wanted, "each revision once");
         assert_eq!(event.prev_kv.is_some(), event.kv.version > 1);
-        wanted += 1;
     }
 }
 
