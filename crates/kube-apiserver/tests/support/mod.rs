@@ -1,7 +1,7 @@
 //! A whole server in this process for tests, with a certificate authority, a token file and an embedded store in a
 //! folder that goes with it.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, reason = "a failed unwrap is a failed test; no test file uses all")]
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -118,13 +118,18 @@ impl Bed {
 
     /// As `call`, with another content type.
     pub async fn send(&self, method: &str, path: &str, content: &str, body: Option<String>) -> (u16, Value) {
+        self.send_bytes(method, path, content, body.unwrap_or_default().into_bytes()).await
+    }
+
+    /// As `send`, with a body that is no text.
+    pub async fn send_bytes(&self, method: &str, path: &str, content: &str, body: Vec<u8>) -> (u16, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {TOKEN}"))
             .header("accept", "application/json")
             .header("content-type", content)
-            .body(Full::new(bytes::Bytes::from(body.unwrap_or_default())))
+            .body(Full::new(bytes::Bytes::from(body)))
             .unwrap();
         let response = self.service.clone().oneshot(request).await.unwrap();
         let code = response.status().as_u16();
