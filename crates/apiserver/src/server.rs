@@ -245,6 +245,10 @@ impl Server {
         self.registry.clone()
     }
 
+    pub fn health(&self) -> &Health {
+        &self.chain.health
+    }
+
     pub fn registry(&self) -> Arc<Registry> {
         self.registry.clone()
     }

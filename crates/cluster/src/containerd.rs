@@ -3,17 +3,28 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::layout::Layout;
+use crate::notify::Notifications;
 use crate::pause_image::REFERENCE;
 use crate::preflight::Runtime;
 use crate::process::{Process, spawn};
 use crate::record::{Record, write_whole};
 use crate::{During, Error};
 
+/// A containerd that was just started; it says itself when it takes requests (sd_notify(3)).
+pub struct Starting {
+    pub process: Process,
+    said: Notifications,
+    name: String,
+}
+
+fn service(node: &str) -> String {
+    format!("{node}'s containerd")
+}
+
 /// Writes the configuration and starts it in the node's namespaces.
-pub fn start(record: &Record, runtime: &Runtime, node: &str, init: &Process) -> Result<Process, Error> {
+pub fn start(record: &Record, runtime: &Runtime, node: &str, init: &Process) -> Result<Starting, Error> {
     let layout = record.layout();
     let (home, run) = (layout.node(node), layout.node_run(node));
     for folder in [home.join("containerd"), home.join("cni/net.d"), home.join("bin"), run.clone()] {
@@ -28,38 +39,31 @@ pub fn start(record: &Record, runtime: &Runtime, node: &str, init: &Process) -> 
         "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         runtime.containerd.parent().unwrap_or(Path::new("/usr/bin")).display()
     );
+    let notify = run.join("containerd-notify.sock");
+    let said = Notifications::of_service(&notify, service(node))?;
     let arguments = [
         format!("PATH={path}"),
+        format!("NOTIFY_SOCKET={}", notify.display()),
         runtime.containerd.display().to_string(),
         format!("--config={}", config.display()),
     ];
-    spawn(
-        Path::new("/usr/bin/env"),
-        &arguments,
-        &layout.logs().join(format!("{node}-containerd.log")),
-        Some(init),
-    )
+    let log = layout.logs().join(format!("{node}-containerd.log"));
+    let process = spawn(Path::new("/usr/bin/env"), &arguments, &log, Some(init))?;
+    Ok(Starting { process, said, name: service(node) })
 }
 
-/// Waits until the socket takes connections: a socket file that appears says nothing of who listens.
-pub async fn wait(layout: &Layout, node: &str, process: &Process) -> Result<(), Error> {
-    let socket = layout.containerd_socket(node);
-    let connected = async {
-        while tokio::net::UnixStream::connect(&socket).await.is_err() {
-            if !process.is_alive() {
-                return Err(Error::Failed(format!(
-                    "{node}'s containerd ended; see {}/{node}-containerd.log",
-                    layout.logs().display()
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
-    };
-    let limit = tokio::time::timeout(Duration::from_secs(30), connected).await;
-    limit.map_err(|_| {
-        Error::Failed(format!("{node}'s containerd did not open {} in 30 s", socket.display()))
-    })?
+impl Starting {
+    /// Waits until it takes requests.
+    pub async fn wait(&self, layout: &Layout) -> Result<(), Error> {
+        self.said
+            .wait(std::slice::from_ref(&self.name), std::slice::from_ref(&self.process), &layout.logs())
+            .await
+    }
+}
+
+/// Whether the one that runs takes connections; one that was left half started does not, and never says so again.
+pub fn answers(layout: &Layout, node: &str) -> bool {
+    std::os::unix::net::UnixStream::connect(layout.containerd_socket(node)).is_ok()
 }
 
 /// All pulls ask the mirror first, whatever registry a reference names.

@@ -51,6 +51,11 @@ impl Layout {
         Path::new(RUN).join(&self.name)
     }
 
+    /// What links and addresses are to be found by when the record is lost.
+    pub fn index_copy(&self) -> PathBuf {
+        self.run().join("index")
+    }
+
     pub fn record(&self) -> PathBuf {
         self.state().join("cluster.json")
     }

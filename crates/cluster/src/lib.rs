@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod process;
 pub mod record;
 pub mod status;
+pub mod strays;
 pub mod up;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub enum Error {
     Network(#[from] flannel::Error),
     #[error("{}: {why}", path.display())]
     Record { path: PathBuf, why: String },
+    #[error("{}: format {format} is newer than this program's {known}; use the keelson that wrote it", path.display())]
+    Newer { path: PathBuf, format: u32, known: u32 },
     #[error("{0}")]
     Failed(String),
 }

@@ -72,10 +72,46 @@ pub fn make_cgroup(path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the folders with all below, once their processes are gone.
+pub fn cgroup_exists(path: &str) -> bool {
+    cgroup_mounts(&["cgroup", "cgroup2"]).iter().any(|top| top.join(path.trim_matches('/')).exists())
+}
+
+/// Takes away what is mounted below a folder, the innermost first.
+pub fn unmount_below(folder: &Path) -> Result<(), Error> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|l| l.split(' ').nth(1)).map(unescape);
+    for point in points.filter(|p| p.starts_with(folder)).collect::<Vec<_>>().iter().rev() {
+        nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH)
+            .during(format!("unmounting {}", point.display()))?;
+    }
+    Ok(())
+}
+
+/// `\\040` and its like, as the kernel writes what would part fields.
+fn unescape(text: &str) -> PathBuf {
+    let plain = text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n");
+    plain.replace("\\134", "\\").into()
+}
+
+/// Ends whatever runs in a cgroup or below it.
+fn kill_processes(folder: &Path) {
+    let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for pid in procs.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        // It may end by itself in between.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            kill_processes(&entry.path());
+        }
+    }
+}
+
+/// Removes the folders with all below, once their processes are gone; what still runs there is ended.
 pub async fn remove_cgroup(path: &str) -> Result<(), Error> {
     for top in cgroup_mounts(&["cgroup", "cgroup2"]) {
         let folder = top.join(path.trim_matches('/'));
+        kill_processes(&folder);
         for _ in 0..200 {
             remove_tree(&folder);
             if !folder.exists() {
@@ -97,4 +133,14 @@ fn remove_tree(folder: &Path) {
         remove_tree(&entry.path());
     }
     let _ = fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_with_blanks() {
+        assert_eq!(unescape("/a\\040b\\134c"), Path::new("/a b\\c"));
+    }
 }

@@ -19,13 +19,27 @@ pub struct Notifications {
     socket: UnixDatagram,
     path: PathBuf,
     ready: Mutex<Vec<String>>,
+    /// Who says so in the words of sd_notify(3), which has no names.
+    service: String,
 }
 
 impl Notifications {
     pub fn bind(path: &Path) -> Result<Self, Error> {
         let _ = std::fs::remove_file(path);
         let socket = UnixDatagram::bind(path).during(format!("binding {}", path.display()))?;
-        Ok(Self { socket, path: path.into(), ready: Mutex::default() })
+        Ok(Self { socket, path: path.into(), ready: Mutex::default(), service: String::new() })
+    }
+
+    /// For one service that knows sd_notify(3).
+    pub fn of_service(path: &Path, name: String) -> Result<Self, Error> {
+        let mut notifications = Self::bind(path)?;
+        notifications.service = name;
+        Ok(notifications)
+    }
+
+    fn said(&self, text: &str) {
+        let ready = text.lines().any(|l| l == "READY=1");
+        self.already(if ready { &self.service } else { text });
     }
 
     /// Notes one that was ready before.
@@ -46,7 +60,7 @@ impl Notifications {
             let mut buffer = [0u8; 256];
             while !self.missing(names).is_empty() {
                 let length = self.socket.recv(&mut buffer).await.during("waiting for readiness")?;
-                self.already(&String::from_utf8_lossy(&buffer[..length]));
+                self.said(&String::from_utf8_lossy(&buffer[..length]));
             }
             Ok(())
         };
@@ -83,6 +97,7 @@ pub fn ready(path: &Path, name: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test]
@@ -95,5 +110,15 @@ mod tests {
         notifications.wait(&["a".into(), "b".into()], &[], dir.path()).await.unwrap();
         drop(notifications);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_service_says_it_in_systemds_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n");
+        let notifications = Notifications::of_service(&path, "containerd".into()).unwrap();
+        ready(&path, "STATUS=starting");
+        ready(&path, "MAINPID=1\nREADY=1\n");
+        notifications.wait(&["containerd".into()], &[], dir.path()).await.unwrap();
     }
 }

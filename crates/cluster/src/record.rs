@@ -26,6 +26,9 @@ pub struct Record {
     pub etcd_servers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_mirror: Option<String>,
+    /// The boot of the machine in which the processes below were started.
+    #[serde(default)]
+    pub boot: String,
     #[serde(default)]
     pub control_plane: Option<Process>,
     #[serde(default)]
@@ -63,12 +66,31 @@ impl Record {
             containerd,
             etcd_servers: Vec::new(),
             registry_mirror: None,
+            boot: boot_id(),
             control_plane: None,
             nodes: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             kubeconfig: None,
             previous_context: None,
         }
+    }
+
+    /// Every process that the record knows.
+    pub fn processes(&self) -> Vec<Process> {
+        let of_nodes = self.nodes.values().flat_map(|n| [&n.init, &n.containerd, &n.agent]);
+        [&self.control_plane].into_iter().chain(of_nodes).flatten().cloned().collect()
+    }
+
+    /// After a reboot a pid and its start time can be those of somebody else.
+    fn forget_other_boots(mut self, boot: String) -> Self {
+        if self.boot != boot {
+            if !self.boot.is_empty() {
+                self.control_plane = None;
+                self.nodes.values_mut().for_each(|n| *n = Node { number: n.number, ..Node::default() });
+            }
+            self.boot = boot;
+        }
+        self
     }
 
     pub fn layout(&self) -> Layout {
@@ -91,7 +113,11 @@ impl Record {
         let Ok(entries) = fs::read_dir(layout::all_states()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for entry in entries.flatten() {
-            found.extend(read(&entry.path().join("cluster.json"))?);
+            match read(&entry.path().join("cluster.json")) {
+                Ok(record) => found.extend(record),
+                // One that cannot be read must not stand in the way of the others.
+                Err(error) => eprintln!("keelson: left out: {error}"),
+            }
         }
         found.sort_by(|a: &Self, b| a.name.cmp(&b.name));
         Ok(found)
@@ -112,13 +138,14 @@ fn read(path: &Path) -> Result<Option<Record>, Error> {
     let record: Record =
         serde_json::from_slice(&text).map_err(|e| Error::Record { path: path.into(), why: e.to_string() })?;
     if record.format > FORMAT {
-        let why = format!(
-            "format {} is newer than this program's {FORMAT}; use the keelson that wrote it",
-            record.format
-        );
-        return Err(Error::Record { path: path.into(), why });
+        return Err(Error::Newer { path: path.into(), format: record.format, known: FORMAT });
     }
-    Ok(Some(record))
+    Ok(Some(record.forget_other_boots(boot_id())))
+}
+
+/// Another one after each start of the machine.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Replaces a file as a whole.
@@ -138,4 +165,24 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> 
         fs::rename(&part, path)
     };
     write().during(format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn processes_of_another_boot_are_nobody() {
+        let process = Process { pid: 7, start: 9 };
+        let mut record = Record::new("a", 0, "/c".into());
+        record.control_plane = Some(process.clone());
+        let node = Node { number: 3, init: Some(process.clone()), containerd: None, agent: Some(process) };
+        record.nodes.insert("node3".into(), node);
+        let same = record.clone().forget_other_boots(record.boot.clone());
+        assert_eq!(same.processes().len(), 3);
+        let other = record.forget_other_boots("another".into());
+        assert!(other.processes().is_empty());
+        assert_eq!((other.nodes["node3"].number, other.boot.as_str()), (3, "another"));
+    }
 }

@@ -10,7 +10,7 @@ use crate::notify::Notifications;
 use crate::preflight::{self, Runtime};
 use crate::process::{self, Process, spawn};
 use crate::record::{Node, Record};
-use crate::{Error, containerd, image, kubeconfig, machine, namespaces, network, pause_image, pki};
+use crate::{Error, containerd, image, kubeconfig, machine, namespaces, network, pause_image, pki, strays};
 
 /// The flags of `keelson up`.
 #[derive(Clone, Debug, clap::Args)]
@@ -128,18 +128,23 @@ async fn bring_up(
     options: &Options,
     mut step: impl FnMut(&str),
 ) -> Result<(), Error> {
+    clear(record, layout).await?;
     prepare(record, layout)?;
     network::ensure_bridge(layout).await?;
+    for obstacle in network::outside::open(layout)? {
+        step(&format!("pods will not reach the outside: {obstacle}"));
+    }
     let notifications = Notifications::bind(&layout.run().join("notify.sock"))?;
     start_control_plane(record, layout, &notifications)?;
+    let mut starting = Vec::new();
     for name in record.nodes.keys().cloned().collect::<Vec<_>>() {
-        start_node(record, layout, runtime, &name).await?;
+        starting.extend(start_node(record, layout, runtime, &name).await?);
     }
     step("certificates, and the nodes' namespaces");
     let control_plane = record.control_plane.clone().into_iter().collect::<Vec<_>>();
     notifications.wait(&["control-plane".into()], &control_plane, &layout.logs()).await?;
     step("the API server answers");
-    import_pause(record, layout, runtime).await?;
+    import_pause(record, layout, runtime, &starting).await?;
     start_agents(record, layout, &notifications)?;
     let agents: Vec<Process> = record.nodes.values().filter_map(|n| n.agent.clone()).collect();
     let names: Vec<String> = record.nodes.keys().cloned().collect();
@@ -158,11 +163,25 @@ async fn bring_up(
     Ok(())
 }
 
+/// Takes away what an `up` that was killed, or a machine that was started again, left half done.
+async fn clear(record: &Record, layout: &Layout) -> Result<(), Error> {
+    let known = record.processes();
+    if let Some(process) = strays::end(layout, &known).await.first() {
+        return Err(Error::Failed(format!("process {} of an earlier start does not end", process.pid)));
+    }
+    if known.iter().any(Process::is_alive) {
+        return Ok(());
+    }
+    // Links may be there without their addresses, or still go away with a node that has just ended.
+    network::remove(layout, record.nodes.values().map(|n| n.number)).await
+}
+
 /// Folders, certificates, kubeconfigs, cgroups and the machine's settings.
 fn prepare(record: &mut Record, layout: &Layout) -> Result<(), Error> {
     for folder in [layout.state(), layout.run(), layout.logs(), layout.store()] {
         machine::folder(&folder)?;
     }
+    crate::record::write_whole(&layout.index_copy(), layout.index.to_string().as_bytes(), 0o644)?;
     record.save()?;
     let nodes: Vec<(String, Ipv4Addr)> =
         record.nodes.iter().map(|(name, node)| (name.clone(), layout.node_ip(node.number))).collect();
@@ -197,18 +216,20 @@ fn start_control_plane(
     record.save()
 }
 
-/// The node's namespaces, link and containerd.
+/// The node's namespaces, link and containerd; the latter if it had to be started.
 async fn start_node(
     record: &mut Record,
     layout: &Layout,
     runtime: &Runtime,
     name: &str,
-) -> Result<(), Error> {
-    let Some(mut node) = record.nodes.get(name).cloned() else { return Ok(()) };
+) -> Result<Option<(String, containerd::Starting)>, Error> {
+    let Some(mut node) = record.nodes.get(name).cloned() else { return Ok(None) };
     let init = match node.init.clone().filter(Process::is_alive) {
         Some(init) => init,
         None => {
             node = Node { number: node.number, ..Node::default() };
+            // The link of the namespace before goes with it, but not at once.
+            flannel::links::remove(&flannel::links::connect()?, &layout.host_link(node.number)).await?;
             let log = layout.logs().join(format!("{name}-init.log"));
             namespaces::make(name, &layout.state().join("pause"), &log)?
         }
@@ -217,30 +238,40 @@ async fn start_node(
     record.nodes.insert(name.to_owned(), node.clone());
     record.save()?;
     network::ensure_node(layout, node.number, &init).await?;
-    if !node.containerd.as_ref().is_some_and(Process::is_alive) {
-        node.containerd = Some(containerd::start(record, runtime, name, &init)?);
-        record.nodes.insert(name.to_owned(), node);
-        record.save()?;
+    if let Some(running) = node.containerd.as_ref().filter(|c| c.is_alive()) {
+        if containerd::answers(layout, name) {
+            return Ok(None);
+        }
+        running.stop(Duration::from_secs(5)).await;
     }
-    Ok(())
+    let starting = containerd::start(record, runtime, name, &init)?;
+    node.containerd = Some(starting.process.clone());
+    record.nodes.insert(name.to_owned(), node);
+    record.save()?;
+    Ok(Some((name.to_owned(), starting)))
 }
 
-async fn import_pause(record: &Record, layout: &Layout, runtime: &Runtime) -> Result<(), Error> {
+async fn import_pause(
+    record: &Record,
+    layout: &Layout,
+    runtime: &Runtime,
+    starting: &[(String, containerd::Starting)],
+) -> Result<(), Error> {
     let archive = pause_image::archive();
-    let jobs = record.nodes.iter().filter_map(|(name, node)| Some((name, node.containerd.as_ref()?))).map(
-        |(name, process)| {
-            let archive = &archive;
-            async move {
-                containerd::wait(layout, name, process).await?;
-                let stamp = layout.node(name).join("pause-imported");
-                if !stamp.exists() {
-                    image::import(layout, runtime, name, pause_image::REFERENCE, archive).await?;
-                    crate::record::write_whole(&stamp, b"", 0o644)?;
-                }
-                Ok::<(), Error>(())
+    let jobs = record.nodes.keys().map(|name| {
+        let archive = &archive;
+        async move {
+            if let Some((_, starting)) = starting.iter().find(|(n, _)| n == name) {
+                starting.wait(layout).await?;
             }
-        },
-    );
+            let stamp = layout.node(name).join("pause-imported");
+            if !stamp.exists() {
+                image::import(layout, runtime, name, pause_image::REFERENCE, archive).await?;
+                crate::record::write_whole(&stamp, b"", 0o644)?;
+            }
+            Ok::<(), Error>(())
+        }
+    });
     futures::future::try_join_all(jobs).await.map(drop)
 }
 

@@ -25,6 +25,8 @@ struct Named {
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<RwLock<Vec<Named>>>,
+    /// Counts [`Health::touch`].
+    touched: Arc<tokio::sync::watch::Sender<u64>>,
 }
 
 impl Health {
@@ -43,6 +45,23 @@ impl Health {
     /// A check of `/readyz` alone.
     pub fn add_ready(&self, name: &str, check: impl Fn() -> CheckResult + Send + Sync + 'static) {
         self.push(name, check, false, true);
+    }
+
+    /// Says that a check may answer otherwise than before.
+    pub fn touch(&self) {
+        self.touched.send_modify(|n| *n += 1);
+    }
+
+    /// Until all checks of `/readyz` succeed. Sees a change when it is [touched](Self::touch).
+    pub async fn ready(&self) {
+        let mut touched = self.touched.subscribe();
+        while !self.is_ready() && touched.changed().await.is_ok() {}
+    }
+
+    fn is_ready(&self) -> bool {
+        let checks: Vec<Check> =
+            self.checks.read().iter().filter(|c| c.ready).map(|c| c.check.clone()).collect();
+        checks.iter().all(|check| check().is_ok())
     }
 
     fn push(

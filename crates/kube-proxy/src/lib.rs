@@ -50,6 +50,16 @@ pub enum Error {
 
 /// Runs until shutdown; leaves the rules in place, so that connections outlive a restart.
 pub async fn run(settings: Settings, client: kube::Client, shutdown: CancellationToken) -> Result<(), Error> {
+    run_telling(settings, client, tokio::sync::watch::Sender::new(0), shutdown).await
+}
+
+/// The same; `written` counts the changes of the rules that are in place, for those who wait for one.
+pub async fn run_telling(
+    settings: Settings,
+    client: kube::Client,
+    written: tokio::sync::watch::Sender<u64>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let api = Api::new(client, "kube-proxy");
     let not_headless = InformerOptions {
         label_selector: "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name".into(),
@@ -80,6 +90,7 @@ pub async fn run(settings: Settings, client: kube::Client, shutdown: Cancellatio
     let mut proxy = Proxy::new(&settings, address, objects)?;
     proxy.start().await?;
     healthy.store(true, Ordering::Relaxed);
+    written.send_modify(|n| *n += 1);
     tracing::info!(services = proxy.state.services(), "rules are in place");
     loop {
         let first = tokio::select! {
@@ -92,6 +103,7 @@ pub async fn run(settings: Settings, client: kube::Client, shutdown: Cancellatio
             keys.insert(key);
         }
         healthy.store(proxy.apply(keys).await.is_ok(), Ordering::Relaxed);
+        written.send_modify(|n| *n += 1);
     }
 }
 

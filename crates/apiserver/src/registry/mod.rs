@@ -157,6 +157,14 @@ impl Registry {
         stored.values().filter(|s| !s.cache.is_ready()).map(|s| s.resource.to_string()).collect()
     }
 
+    /// Until every cache that there is now has its first state.
+    pub async fn synced(&self) {
+        let all: Vec<Arc<Stored>> = self.stored.lock().values().cloned().collect();
+        for stored in all {
+            while stored.cache.ready().await.is_err() {}
+        }
+    }
+
     /// Keeps memory to what is in use: once a minute until the server stops.
     pub async fn sweep(self: Arc<Self>) {
         let mut minute = tokio::time::interval(SWEEP);

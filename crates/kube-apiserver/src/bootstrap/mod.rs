@@ -115,11 +115,14 @@ impl Bootstrap {
         health.add(&format!("poststarthook/{name}"), move || {
             if seen.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".into()) }
         });
-        let this = self.clone();
+        let (this, health) = (self.clone(), health.clone());
         tokio::spawn(async move {
             while !this.stop.is_cancelled() {
                 match step(this.clone()).await {
-                    Ok(()) => return done.store(true, Ordering::Release),
+                    Ok(()) => {
+                        done.store(true, Ordering::Release);
+                        return health.touch();
+                    }
                     Err(error) => tracing::info!(hook = name, %error, "will be tried again"),
                 }
                 this.pause(RETRY).await;

@@ -8,6 +8,7 @@ use apiserver::auth::Authorizer;
 use apiserver::catalog::Catalog;
 use apiserver::resource::Objects;
 use apiserver::server::{Server, ServerBuilder};
+use component_base::health::Health;
 use etcd::SharedStore;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     let custom = crd::Controller::start(builder.registry(), objects.clone(), resolver, stop.clone());
     catalog.set_filling(true);
     let (told_aggregated, aggregated) = tokio::sync::watch::channel(false);
-    tokio::spawn(filled(catalog.clone(), [custom.clone(), aggregated]));
+    tokio::spawn(filled(catalog.clone(), [custom.clone(), aggregated], health.clone()));
     health.add_ready(
         "crd-informer-synced",
         move || if *custom.borrow() { Ok(()) } else { Err("not synced".into()) },
@@ -87,11 +88,12 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
 }
 
 /// Until the custom and the aggregated kinds of the store are served, an unknown one is no 404.
-async fn filled(catalog: Arc<Catalog>, parts: [tokio::sync::watch::Receiver<bool>; 2]) {
+async fn filled(catalog: Arc<Catalog>, parts: [tokio::sync::watch::Receiver<bool>; 2], health: Health) {
     for mut part in parts {
         let _ = part.wait_for(|synced| *synced).await;
     }
     catalog.set_filling(false);
+    health.touch();
 }
 
 fn server_options(options: &Options) -> apiserver::server::Options {

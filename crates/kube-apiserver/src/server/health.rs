@@ -17,6 +17,7 @@ pub fn store(health: &Health, store: SharedStore, timeout: Duration, stop: Cance
     let (live, ready) = (known.clone(), known.clone());
     health.add("etcd", move || live.lock().clone());
     health.add_ready("etcd-readiness", move || ready.lock().clone());
+    let health = health.clone();
     tokio::spawn(async move {
         let mut timer = tokio::time::interval(INTERVAL);
         loop {
@@ -30,6 +31,7 @@ pub fn store(health: &Health, store: SharedStore, timeout: Duration, stop: Cance
                 Err(_) => Err("error getting data from etcd: context deadline exceeded".into()),
             };
             *known.lock() = answer;
+            health.touch();
         }
     });
 }

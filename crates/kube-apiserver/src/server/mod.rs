@@ -69,6 +69,12 @@ impl InProcess {
         kube::Client::new(self.server.in_memory(Some(identity)), "default")
     }
 
+    /// Until it is whole: `/readyz` would say ok.
+    pub async fn ready(&self) {
+        self.server.registry().synced().await;
+        self.server.health().ready().await;
+    }
+
     /// The generic server underneath.
     pub fn server(&self) -> &apiserver::server::Server {
         &self.server
