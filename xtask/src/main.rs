@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("tidy") => tidy::run(root),
+        Some("tidy") if !tidy::run(root) => return ExitCode::FAILURE,
+        Some("tidy") => {}
         Some("lines") => tidy::lines(root),
         Some("schema") => {
             if let Err(error) = schema::run(&arguments[1..]) {

@@ -3,8 +3,8 @@
 //! `[workspace.dependencies]`, and on what must never be committed.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, process};
 
 const MAX_LINES: usize = 800;
 
@@ -35,13 +35,14 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// `cluster` and `keelson` stand above all others, tests and tools beside them.
-const ABOVE_ALL: &[&str] = &["cluster", "keelson", "differential-tests", "integration-tests", "robustness-tests", "xtask"];
+const ABOVE_ALL: &[&str] =
+    &["cluster", "keelson", "differential-tests", "integration-tests", "robustness-tests", "xtask"];
 
 /// Names that say nothing about what a crate is.
 const NO_NAMES: &[&str] = &["common", "util", "utils", "core", "helpers", "shared"];
 
-/// Runs every rule; prints each finding and exits with 1 if there is one.
-pub fn run(root: &Path) {
+/// Runs every rule and prints each finding; false if there is one.
+pub fn run(root: &Path) -> bool {
     let mut findings = Vec::new();
     for manifest in manifests(root) {
         check_manifest(root, &manifest, &mut findings);
@@ -55,9 +56,10 @@ pub fn run(root: &Path) {
     }
     if !findings.is_empty() {
         eprintln!("tidy: {} findings", findings.len());
-        process::exit(1);
+        return false;
     }
     println!("tidy: {} files, nothing to say", files.len());
+    true
 }
 
 /// Lines of Rust a crate, tests in their own files apart.

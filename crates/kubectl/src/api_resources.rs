@@ -16,7 +16,7 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     let mut shown: Vec<&Resource> = Vec::new();
     for resource in mapper.resources.iter().map(|r| &**r).filter(|r| fits(r, &flags)) {
         let newer = |r: &&Resource| r.group == resource.group && r.plural == resource.plural;
-        if !shown.iter().any(|r| newer(&r)) {
+        if !shown.iter().any(newer) {
             shown.push(resource);
         }
     }

@@ -72,7 +72,7 @@ async fn pages(server: &Server, target: &Target, flags: &Flags) -> Result<Vec<Va
     let (mut pages, mut next) = (Vec::new(), String::new());
     let limit = flags.int("chunk-size", 500)?;
     loop {
-        let mut ask = ask(target, flags).as_table();
+        let mut ask = ask(target, flags).with_table();
         if target.name.is_empty() && limit > 0 {
             ask = ask.with("limit", limit.to_string()).with("continue", &next);
         }
@@ -126,7 +126,7 @@ async fn tables(server: &Server, flags: &Flags, targets: &[Target], wide: bool) 
                 continue;
             }
         };
-        if tables.iter().all(|t| is_empty(t)) {
+        if tables.iter().all(is_empty) {
             continue;
         }
         let same = current.as_ref().is_some_and(|(t, _)| t.resource == target.resource);
@@ -249,7 +249,7 @@ async fn watch(
     let mut printer = Printer::new(look(flags, target, wide, false));
     let mut from = String::new();
     let first = collection(target, flags);
-    let first = if format.is_table() { first.as_table() } else { first };
+    let first = if format.is_table() { first.with_table() } else { first };
     let list = server.value(&first).await?;
     from.push_str(list.str_at(&["metadata", "resourceVersion"]));
     let named_is_gone =
@@ -267,7 +267,7 @@ async fn watch(
         }
     }
     let ask = collection(target, flags).with("watch", "true").with("resourceVersion", &from);
-    let ask = if format.is_table() { ask.as_table() } else { ask };
+    let ask = if format.is_table() { ask.with_table() } else { ask };
     let mut events = server.stream(&ask).await?;
     while let Some((kind, object)) = events.event().await? {
         if kind == "BOOKMARK" {

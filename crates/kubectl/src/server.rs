@@ -50,7 +50,7 @@ impl Ask {
     }
 
     #[must_use]
-    pub fn as_table(mut self) -> Self {
+    pub fn with_table(mut self) -> Self {
         self.accept = Some(TABLE);
         self
     }

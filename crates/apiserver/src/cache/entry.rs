@@ -12,6 +12,9 @@ use smallvec::SmallVec;
 
 use crate::form::Form;
 
+/// One word in each entry of the many kinds that have no such values.
+type Late = Option<Box<Vec<(usize, CompactString)>>>;
+
 /// See the module. The canonical JSON of the storage version, resourceVersion included, is `head` (`{` and, for
 /// built-in kinds, kind and apiVersion: shared by all of the kind) and `body`, written as `,{...}` + newline: lists,
 /// single answers and watch events are slices of the two.
@@ -25,7 +28,7 @@ pub struct Entry {
     pub fields: Box<[CompactString]>,
     /// Values at later positions: of fields that exist in another version than that of storage, and take a
     /// conversion by somebody else to be read.
-    late: Mutex<Option<Box<Vec<(usize, CompactString)>>>>,
+    late: Mutex<Late>,
     /// The store's revision of the last change: the resourceVersion.
     pub revision: i64,
     pub head: Bytes,

@@ -32,7 +32,7 @@ pub(super) async fn resolve(
             verb: "impersonate".into(),
             group: group.into(),
             version: "v1".into(),
-            resource: resource.into(),
+            resource,
             namespace,
             name,
             ..RequestInfo::default()

@@ -174,7 +174,7 @@ impl Stored {
     pub async fn read(&self, pair: &KeyValue) -> Result<Value, Unreadable> {
         let shape = self.shape();
         let key = String::from_utf8_lossy(&pair.key);
-        let (bytes, _) = self.transformer.from_storage(&key, &pair.value)?;
+        let (bytes, _) = self.transformer.transform_from_storage(&key, &pair.value)?;
         let mut value = self.parse(&shape, &bytes).await?;
         api::defaults::apply(&mut value, &shape.schema);
         shape.serve.strategy.default(&shape.gv.version, value.as_map_or_make());
@@ -209,7 +209,7 @@ impl Stored {
         }
         api::defaults::apply(value, &shape.schema);
         shape.serve.strategy.default(&shape.gv.version, value.as_map_or_make());
-        self.transformer.to_storage(store_key, encoded).map_err(Status::internal)
+        self.transformer.transform_to_storage(store_key, encoded).map_err(Status::internal)
     }
 
     /// The cache's entry of an object in the storage version, resourceVersion set.
@@ -243,10 +243,10 @@ impl Stored {
         let key = String::from_utf8_lossy(&pair.key[self.prefix.len().min(pair.key.len())..]).into();
         let value = self.read(pair).await?;
         let entry = self.entry(key, pair.mod_revision, Arc::new(value));
-        if self.has_late_fields() {
-            if let Err(error) = self.read_late(&[entry.clone()], None).await {
-                tracing::warn!(key = %entry.key, %error, "fields of another version cannot be read yet");
-            }
+        if self.has_late_fields()
+            && let Err(error) = self.read_late(std::slice::from_ref(&entry), None).await
+        {
+            tracing::warn!(key = %entry.key, %error, "fields of another version cannot be read yet");
         }
         Ok(entry)
     }

@@ -4,9 +4,13 @@
 /// the value to.
 pub trait Transformer: Send + Sync {
     /// The encoding, and whether it was stored in an outdated way and should be written anew.
-    fn from_storage(&self, key: &str, stored: &bytes::Bytes) -> Result<(bytes::Bytes, bool), TransformError>;
+    fn transform_from_storage(
+        &self,
+        key: &str,
+        stored: &bytes::Bytes,
+    ) -> Result<(bytes::Bytes, bool), TransformError>;
 
-    fn to_storage(&self, key: &str, encoded: Vec<u8>) -> Result<Vec<u8>, TransformError>;
+    fn transform_to_storage(&self, key: &str, encoded: Vec<u8>) -> Result<Vec<u8>, TransformError>;
 }
 
 /// Why a stored value cannot be read or written.
@@ -18,11 +22,15 @@ pub struct TransformError(pub String);
 pub struct Identity;
 
 impl Transformer for Identity {
-    fn from_storage(&self, _: &str, stored: &bytes::Bytes) -> Result<(bytes::Bytes, bool), TransformError> {
+    fn transform_from_storage(
+        &self,
+        _: &str,
+        stored: &bytes::Bytes,
+    ) -> Result<(bytes::Bytes, bool), TransformError> {
         Ok((stored.clone(), false))
     }
 
-    fn to_storage(&self, _: &str, encoded: Vec<u8>) -> Result<Vec<u8>, TransformError> {
+    fn transform_to_storage(&self, _: &str, encoded: Vec<u8>) -> Result<Vec<u8>, TransformError> {
         Ok(encoded)
     }
 }

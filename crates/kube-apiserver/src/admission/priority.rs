@@ -71,16 +71,16 @@ impl Priority {
                 ),
             ));
         }
-        if let Some(policy) = &class.policy {
-            if let Some(value) = given("preemptionPolicy").and_then(Value::as_str).filter(|v| v != policy) {
-                return Err(forbidden(
-                    a,
-                    format!(
-                        "the string value of PreemptionPolicy ({value}) must not be provided in pod spec; priority admission \
+        if let Some(policy) = &class.policy
+            && let Some(value) = given("preemptionPolicy").and_then(Value::as_str).filter(|v| v != policy)
+        {
+            return Err(forbidden(
+                a,
+                format!(
+                    "the string value of PreemptionPolicy ({value}) must not be provided in pod spec; priority admission \
                      controller computed {policy} from the given PriorityClass name"
-                    ),
-                ));
-            }
+                ),
+            ));
         }
         let Some(pod) = &mut a.object else { return Ok(()) };
         if asked.is_empty() && !class.name.is_empty() {
@@ -97,10 +97,10 @@ impl Priority {
 /// What was set on create stays when an update leaves it out.
 fn keep(pod: &mut Value, old: &Value) {
     for field in ["priority", "preemptionPolicy"] {
-        if pod.at(&["spec", field]).is_none_or(Value::is_null) {
-            if let Some(value) = old.at(&["spec", field]) {
-                pod.set_at(&["spec", field], value.clone());
-            }
+        if pod.at(&["spec", field]).is_none_or(Value::is_null)
+            && let Some(value) = old.at(&["spec", field])
+        {
+            pod.set_at(&["spec", field], value.clone());
         }
     }
 }

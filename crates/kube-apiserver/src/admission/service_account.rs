@@ -39,10 +39,10 @@ impl ServiceAccount {
         if let Ok(found) = self.objects.get_latest(&SERVICE_ACCOUNTS, a.namespace, name).await {
             return Ok(found.value);
         }
-        if name == DEFAULT {
-            if let Ok(Some(found)) = tokio::time::timeout(WAIT_FOR_DEFAULT, self.appears(a.namespace)).await {
-                return Ok(found);
-            }
+        if name == DEFAULT
+            && let Ok(Some(found)) = tokio::time::timeout(WAIT_FOR_DEFAULT, self.appears(a.namespace)).await
+        {
+            return Ok(found);
         }
         let why = format!(
             "error looking up service account {}/{name}: serviceaccount {name:?} not found",
@@ -54,10 +54,11 @@ impl ServiceAccount {
     async fn appears(&self, namespace: &str) -> Option<Arc<Value>> {
         let mut changes = self.objects.watch(&SERVICE_ACCOUNTS);
         while let Some(change) = changes.next().await {
-            if let Change::Set { object, .. } = change {
-                if object.value.namespace() == namespace && object.value.name() == DEFAULT {
-                    return Some(object.value);
-                }
+            if let Change::Set { object, .. } = change
+                && object.value.namespace() == namespace
+                && object.value.name() == DEFAULT
+            {
+                return Some(object.value);
             }
         }
         None

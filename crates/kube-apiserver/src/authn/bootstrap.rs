@@ -56,7 +56,7 @@ fn expired(expiration: &str, now: jiff::Timestamp) -> bool {
 fn groups(extra: &str) -> Option<Vec<String>> {
     let mut groups = vec![GROUP.to_owned()];
     for group in extra.split(',').map(str::trim).filter(|g| !g.is_empty()) {
-        if !group.strip_prefix("system:bootstrappers:").is_some_and(|rest| !rest.is_empty()) {
+        if group.strip_prefix("system:bootstrappers:").is_none_or(str::is_empty) {
             return None;
         }
         groups.push(group.to_owned());

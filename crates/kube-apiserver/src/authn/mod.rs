@@ -102,10 +102,11 @@ impl Authentication {
         if let Some(user) = self.tokens.as_ref().filter(|_| agnostic).and_then(|t| t.user(token)) {
             return Ok(Some(Authenticated { user, audiences: common }));
         }
-        if self.bootstrap_tokens && agnostic {
-            if let Some(user) = bootstrap::authenticate(self.objects.as_ref(), token, now) {
-                return Ok(Some(Authenticated { user, audiences: common }));
-            }
+        if self.bootstrap_tokens
+            && agnostic
+            && let Some(user) = bootstrap::authenticate(self.objects.as_ref(), token, now)
+        {
+            return Ok(Some(Authenticated { user, audiences: common }));
         }
         let Some(accounts) = &self.service_accounts else { return Ok(None) };
         let Some(accepted) = accounts.authenticate(token, requested, now)? else { return Ok(None) };

@@ -38,12 +38,12 @@ pub fn to_stored(object: &mut Value) {
         spec.insert("preserveUnknownFields", false);
     }
     rename_columns(spec, "jsonPath", "JSONPath");
-    if let Some(conversion) = spec.get_mut("conversion").and_then(Value::as_map_mut) {
-        if let Some(Value::Map(webhook)) = conversion.remove("webhook") {
-            for (key, value) in webhook {
-                let key = if key == "clientConfig" { "webhookClientConfig".into() } else { key };
-                conversion.insert(key, value);
-            }
+    if let Some(conversion) = spec.get_mut("conversion").and_then(Value::as_map_mut)
+        && let Some(Value::Map(webhook)) = conversion.remove("webhook")
+    {
+        for (key, value) in webhook {
+            let key = if key == "clientConfig" { "webhookClientConfig".into() } else { key };
+            conversion.insert(key, value);
         }
     }
 }
@@ -75,10 +75,10 @@ fn rename_columns(spec: &mut Map, from: &str, to: &str) {
 pub fn from_stored(object: &mut Value) {
     let Some(spec) = object.get_mut("spec").and_then(Value::as_map_mut) else { return };
     let only = spec.remove("version");
-    if spec.get("versions").and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
-        if let Some(name) = only {
-            spec.insert("versions", vec![api::value!({"name": name, "served": true, "storage": true})]);
-        }
+    if spec.get("versions").and_then(Value::as_list).is_none_or(<[Value]>::is_empty)
+        && let Some(name) = only
+    {
+        spec.insert("versions", vec![api::value!({"name": name, "served": true, "storage": true})]);
     }
     rename_columns(spec, "JSONPath", "jsonPath");
     for (name, top) in SHARED {

@@ -187,10 +187,11 @@ fn numbers(schema: &Value, value: &Value, path: &str, out: &mut Found) {
             out.invalid(path, value, format!("{path} in body should be {words} {text}"));
         }
     }
-    if let Some((text, of)) = at(schema, "multipleOf").and_then(|m| Some((plain(m), number(m)?))) {
-        if of > 0.0 && (n / of).fract() != 0.0 {
-            out.invalid(path, value, format!("{path} in body should be a multiple of {text}"));
-        }
+    if let Some((text, of)) = at(schema, "multipleOf").and_then(|m| Some((plain(m), number(m)?)))
+        && of > 0.0
+        && (n / of).fract() != 0.0
+    {
+        out.invalid(path, value, format!("{path} in body should be a multiple of {text}"));
     }
 }
 

@@ -127,11 +127,12 @@ fn forbidden(schema: &Value, path: &Path, out: &mut ErrorList) {
         let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
         out.push(Error::forbidden(&path.child("uniqueItems"), detail));
     }
-    if let Some(more) = set(schema, "additionalProperties") {
-        if more.as_bool() != Some(false) && set(schema, "properties").is_some() {
-            let detail = "additionalProperties and properties are mutual exclusive";
-            out.push(Error::forbidden(&path.child("additionalProperties"), detail));
-        }
+    if let Some(more) = set(schema, "additionalProperties")
+        && more.as_bool() != Some(false)
+        && set(schema, "properties").is_some()
+    {
+        let detail = "additionalProperties and properties are mutual exclusive";
+        out.push(Error::forbidden(&path.child("additionalProperties"), detail));
     }
     if matches!(schema.get("items"), Some(Value::List(_))) {
         out.push(Error::forbidden(&path.child("items"), "items must be a schema object and not an array"));
@@ -250,11 +251,9 @@ fn root_metadata(name: &str, of: &Value, path: &Path, out: &mut ErrorList) {
     if kind != wanted {
         out.push(Error::invalid(&path.child("type"), kind, format!("must be {wanted}")));
     }
-    if name == "metadata" {
-        if properties(of).any(|(n, _)| !matches!(n, "name" | "generateName")) {
-            let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
-            out.push(Error::forbidden(path, detail));
-        }
+    if name == "metadata" && properties(of).any(|(n, _)| !matches!(n, "name" | "generateName")) {
+        let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+        out.push(Error::forbidden(path, detail));
     }
 }
 

@@ -101,10 +101,10 @@ fn default_conversion(spec: &mut Map) {
     }
     let Some(conversion) = spec.get_mut("conversion") else { return };
     for path in [&["webhook", "clientConfig", "service"][..], &["webhookClientConfig", "service"]] {
-        if let Some(service) = conversion.at_mut(path).and_then(Value::as_map_mut) {
-            if service.get("port").is_none_or(Value::is_null) {
-                service.insert("port", 443i64);
-            }
+        if let Some(service) = conversion.at_mut(path).and_then(Value::as_map_mut)
+            && service.get("port").is_none_or(Value::is_null)
+        {
+            service.insert("port", 443i64);
         }
     }
 }

@@ -193,11 +193,9 @@ fn peers_and_ports(rule: &Map, peers: &str, path: &Path, errors: &mut ErrorList)
             (true, Some(_)) => {
                 errors.push(Error::forbidden(&at, "may not specify both ipBlock and another peer"))
             }
-            (_, Some(block)) => {
-                if block.text("cidr").parse::<ipnet::IpNet>().is_err() {
-                    let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-                    errors.push(Error::invalid(&at.child("ipBlock").child("cidr"), block.text("cidr"), why));
-                }
+            (_, Some(block)) if block.text("cidr").parse::<ipnet::IpNet>().is_err() => {
+                let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+                errors.push(Error::invalid(&at.child("ipBlock").child("cidr"), block.text("cidr"), why));
             }
             _ => {}
         }

@@ -247,7 +247,7 @@ impl Plugin for Mutating {
             let Run::Called(changed) = self.webhooks.run(hook, a, true).await? else { continue };
             if let Some(object) = changed.filter(|new| a.object.as_ref() != Some(new)) {
                 a.object = Some(object);
-                again.extend(called.drain(..));
+                again.append(&mut called);
             }
             if hook.reinvoke {
                 called.push(i);

@@ -66,7 +66,8 @@ impl Rule {
 
     pub fn matches(&self, s: Subject<'_>) -> bool {
         let has = |list: &[String], item: &str| list.iter().any(|l| l == "*" || l == item);
-        let namespaced = !s.namespace.is_empty() && !(s.resource == "namespaces" && s.group.is_empty());
+        let is_namespace = s.resource == "namespaces" && s.group.is_empty();
+        let namespaced = !s.namespace.is_empty() && !is_namespace;
         let scope = match self.scope.as_str() {
             "Namespaced" => namespaced,
             "Cluster" => !namespaced,

@@ -111,7 +111,6 @@ macro_rules! configuration {
         /// The kubelet's configuration, with defaults filled in by [`KubeletConfiguration::load`].
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-        #[allow(missing_docs)]
         pub struct KubeletConfiguration {
             pub api_version: String,
             pub kind: String,

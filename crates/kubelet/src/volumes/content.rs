@@ -105,7 +105,6 @@ fn keys(
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
 fn object(
     sources: &Sources,
     kind: Kind,

@@ -95,7 +95,7 @@ fn security<'a>(container: Container<'a>, path: &[&str]) -> Option<&'a Value> {
     container.get("securityContext")?.at(path).filter(|v| !v.is_null())
 }
 
-fn text<'a>(value: Option<&'a Value>) -> &'a str {
+fn text(value: Option<&Value>) -> &str {
     value.and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -117,10 +117,8 @@ impl Plugin for PodSecurity {
         if pod && !significant(a) {
             return Ok(());
         }
-        if pod {
-            if let Some(why) = self.violation(&namespace.value, "enforce", subject) {
-                return Err(forbidden(a, why));
-            }
+        if pod && let Some(why) = self.violation(&namespace.value, "enforce", subject) {
+            return Err(forbidden(a, why));
         }
         if let Some(why) = self.violation(&namespace.value, "warn", subject) {
             a.cx.warnings.add(format!("would {why}"));

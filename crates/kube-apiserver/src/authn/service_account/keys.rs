@@ -148,7 +148,7 @@ impl Keys {
 
 enum Pair {
     Rsa(Box<RsaKeyPair>),
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
 }
 
 /// The key of `--service-account-signing-key-file`.
@@ -196,7 +196,7 @@ impl SigningKey {
         for (algorithm, signing) in choices {
             if let Ok(pair) = EcdsaKeyPair::from_pkcs8(signing, pkcs8, &SystemRandom::new()) {
                 let public = PublicKey::from_raw(algorithm, pair.public_key().as_ref())?;
-                return Ok(Self { pair: Pair::Ec(pair), public });
+                return Ok(Self { pair: Pair::Ec(Box::new(pair)), public });
             }
         }
         Err(bad("private key: neither RSA nor ECDSA on P-256 or P-384".into()))

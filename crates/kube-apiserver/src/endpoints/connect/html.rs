@@ -128,12 +128,12 @@ fn rewrite_tag(tag: &str, attributes: &[&str], own: &str, prefix: &str, out: &mu
                 (value_start, end, end)
             }
         };
-        if attributes.contains(&name.as_str()) {
-            if let Some(address) = rewrite_address(&tag[start..end], own, prefix) {
-                out.push_str(&tag[copied..start]);
-                out.push_str(&address);
-                copied = end;
-            }
+        if attributes.contains(&name.as_str())
+            && let Some(address) = rewrite_address(&tag[start..end], own, prefix)
+        {
+            out.push_str(&tag[copied..start]);
+            out.push_str(&address);
+            copied = end;
         }
         at = next;
     }

@@ -5,6 +5,7 @@ pub mod defaults;
 pub mod resources;
 pub mod update;
 pub mod validate;
+mod validate_certificates;
 mod validate_container;
 mod validate_volume;
 

@@ -7,7 +7,7 @@ use apimachinery::field::{Error, ErrorList, Path};
 
 use super::super::fields::Fields;
 use super::super::{names, quantities, validation};
-use super::validate_container;
+use super::{validate_certificates, validate_container};
 
 /// The order in which upstream looks at sources; the second one is the one too many.
 const ORDER: [&str; 12] = [
@@ -217,6 +217,12 @@ fn projected(s: &Map, path: &Path, errors: &mut ErrorList) {
         if let Some(part) = source.sub("downwardAPI") {
             downward(part, &at.child("downwardAPI"), errors);
         }
+        if let Some(part) = source.sub("clusterTrustBundle") {
+            validate_certificates::trust_bundle(part, &at.child("clusterTrustBundle"), errors);
+        }
+        if let Some(part) = source.sub("podCertificate") {
+            validate_certificates::pod_certificate(part, &at.child("podCertificate"), errors);
+        }
         for (owner, text) in targets(source) {
             if !paths.insert(text) {
                 errors.push(Error::invalid(path, owner, "conflicting duplicate paths"));
@@ -238,6 +244,13 @@ fn targets(source: &Map) -> Vec<(&str, &str)> {
     }
     if let Some(token) = source.sub("serviceAccountToken") {
         found.push((token.text("path"), token.text("path")));
+    }
+    if let Some(part) = source.sub("clusterTrustBundle") {
+        found.push((part.text("path"), part.text("path")));
+    }
+    if let Some(part) = source.sub("podCertificate") {
+        let files = validate_certificates::FILES.iter().map(|name| part.text(name));
+        found.extend(files.filter(|file| !file.is_empty()).map(|file| (file, file)));
     }
     found
 }
