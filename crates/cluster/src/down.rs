@@ -1,6 +1,7 @@
 //! `keelson down`: everything that `up` made is gone: processes, mounts, namespaces, links, rules, cgroups, files.
 //! Also what is left of a cluster that was half made, half removed, or whose record is lost.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -80,8 +81,9 @@ pub async fn remove(record: Record) -> Result<(), Error> {
     }
     network::remove(&layout, record.nodes.values().map(|n| n.number)).await?;
     machine::remove_cgroup(&layout.cgroup()).await?;
-    if Record::all()?.iter().all(|other| other.name == record.name) {
-        machine::restore_limits(&record.sysctls);
+    match Record::all()?.into_iter().find(|other| other.name != record.name) {
+        None => machine::restore_limits(&record.sysctls),
+        Some(heir) => hand_over(heir, record.sysctls)?,
     }
     // The user's file last: what is wrong with it is told, and nothing else is left.
     let in_kubeconfig = record
@@ -95,6 +97,17 @@ pub async fn remove(record: Record) -> Result<(), Error> {
         let _ = folder.parent().map(fs::remove_dir);
     }
     in_kubeconfig.unwrap_or(Ok(()))
+}
+
+/// What was raised for this cluster another one still needs; its `down` puts it back.
+fn hand_over(mut heir: Record, settings: BTreeMap<String, String>) -> Result<(), Error> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    for (name, before) in settings {
+        heir.sysctls.entry(name).or_insert(before);
+    }
+    heir.save()
 }
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {

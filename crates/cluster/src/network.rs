@@ -1,5 +1,8 @@
 //! The network between the nodes and the host: one bridge, one pair of links a node. What speaks netlink is
-//! `flannel::links`.
+//! `flannel::links`; the way from there to the world is [`outside`].
+
+pub mod outside;
+pub mod resolver;
 
 use std::fs::File;
 
@@ -49,6 +52,7 @@ pub async fn ensure_node(layout: &Layout, number: u8, init: &Process) -> Result<
 
 /// Removes the bridge and the host's ends of the nodes' links; what is in a node's namespace goes with it.
 pub async fn remove(layout: &Layout, numbers: impl Iterator<Item = u8>) -> Result<(), Error> {
+    outside::close(layout)?;
     let handle = links::connect()?;
     for name in numbers.map(|n| layout.host_link(n)).chain([layout.bridge()]) {
         links::remove(&handle, &name).await?;

@@ -25,6 +25,10 @@ impl Forwarder {
         Self { servers: servers(&text, not) }
     }
 
+    pub fn new(servers: Vec<SocketAddr>) -> Self {
+        Self { servers }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }
@@ -44,7 +48,8 @@ impl Forwarder {
 fn servers(text: &str, not: &[IpAddr]) -> Vec<SocketAddr> {
     let addresses =
         text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
-    // A loopback address is the host's, which a node's network does not reach.
+    // A loopback address is the host's, which a node's network does not reach; `cluster::network::resolver` sees to
+    // it that a node's file names another.
     addresses.filter(|a| !a.is_loopback() && !not.contains(a)).map(|a| SocketAddr::new(a, 53)).collect()
 }
 

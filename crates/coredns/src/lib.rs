@@ -72,19 +72,41 @@ pub async fn start(
         Stores { services: services.store(), slices: slices.store(), namespaces: namespaces.store() };
     let forwarder = forward::Forwarder::from_file(options.resolv_conf.as_deref(), &options.not_upstream);
     let resolver =
-        Arc::new(server::Resolver::new(zone::Zone::new(&options.domain), stores, forwarder, cache));
-    let mut tasks = tokio::task::JoinSet::new();
-    for address in &options.listen {
-        let (udp, tcp) = server::bind(*address)?;
-        tasks.spawn(server::serve_udp(udp, resolver.clone(), shutdown.clone()));
-        tasks.spawn(server::serve_tcp(tcp, resolver.clone(), shutdown.clone()));
-    }
+        Arc::new(server::Resolver::new(Some((zone::Zone::new(&options.domain), stores)), forwarder, cache));
+    let tasks = serve(&options.listen, &resolver, &shutdown)?;
     services.start(shutdown.clone());
     slices.start(shutdown.clone());
     namespaces.start(shutdown);
     tokio::join!(services.wait_synced(), slices.wait_synced(), namespaces.wait_synced());
     resolver.open();
     Ok(Ready { tasks })
+}
+
+/// A server that passes every question on to `servers`: for nodes whose host only has a resolver on its loopback,
+/// which they do not reach. Runs until shutdown.
+pub async fn relay(
+    listen: SocketAddr,
+    servers: Vec<SocketAddr>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let forwarder = forward::Forwarder::new(servers);
+    let resolver = Arc::new(server::Resolver::new(None, forwarder, Arc::new(cache::Cache::default())));
+    resolver.open();
+    Ready { tasks: serve(&[listen], &resolver, &shutdown)? }.wait().await
+}
+
+fn serve(
+    listen: &[SocketAddr],
+    resolver: &Arc<server::Resolver>,
+    shutdown: &CancellationToken,
+) -> Result<tokio::task::JoinSet<Result<(), Error>>, Error> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for address in listen {
+        let (udp, tcp) = server::bind(*address)?;
+        tasks.spawn(server::serve_udp(udp, resolver.clone(), shutdown.clone()));
+        tasks.spawn(server::serve_tcp(tcp, resolver.clone(), shutdown.clone()));
+    }
+    Ok(tasks)
 }
 
 fn forget_on_change<V: client::View>(informer: &Informer<V>, cache: &Arc<cache::Cache>) {

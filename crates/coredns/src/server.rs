@@ -30,8 +30,8 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// Answers questions, whatever socket they came by.
 pub struct Resolver {
-    zone: Zone,
-    stores: Stores,
+    /// None: every name is somebody else's.
+    own: Option<(Zone, Stores)>,
     forwarder: Forwarder,
     cache: Arc<Cache>,
     open: AtomicBool,
@@ -48,9 +48,9 @@ pub enum Outcome {
 }
 
 impl Resolver {
-    pub fn new(zone: Zone, stores: Stores, forwarder: Forwarder, cache: Arc<Cache>) -> Self {
+    pub fn new(own: Option<(Zone, Stores)>, forwarder: Forwarder, cache: Arc<Cache>) -> Self {
         let forwarding = Arc::new(Semaphore::new(FORWARDED));
-        Self { zone, stores, forwarder, cache, open: AtomicBool::new(false), forwarding }
+        Self { own, forwarder, cache, open: AtomicBool::new(false), forwarding }
     }
 
     /// The records are there. Before that questions get SERVFAIL, at which clients ask again: a wrong NXDOMAIN they
@@ -75,7 +75,7 @@ impl Resolver {
         if !self.open.load(Ordering::Acquire) {
             return failure(&question, ResponseCode::ServFail);
         }
-        let meaning = self.zone.resolve(&self.stores, &question.name, question.kind);
+        let meaning = self.meaning(&question.name, question.kind);
         let (meaning, more) = match meaning {
             Meaning::Elsewhere => return Outcome::Elsewhere(Box::new(question), Meaning::Elsewhere),
             Meaning::External(record) => match self.inside(&record, question.kind) {
@@ -84,7 +84,7 @@ impl Resolver {
             },
             other => (other, Vec::new()),
         };
-        let answer = wire::answer(&question, self.zone.domain(), &meaning, more);
+        let answer = wire::answer(&question, self.domain(), &meaning, more);
         let bytes =
             if whole { wire::encode(&answer) } else { wire::encode_datagram(&question.message, &answer) };
         let Some(bytes) = bytes else { return failure(&question, ResponseCode::ServFail) };
@@ -95,10 +95,19 @@ impl Resolver {
         Outcome::Answer(bytes)
     }
 
+    fn meaning(&self, name: &str, kind: Kind) -> Meaning {
+        self.own.as_ref().map_or(Meaning::Elsewhere, |(zone, stores)| zone.resolve(stores, name, kind))
+    }
+
+    /// Of our own names.
+    fn domain(&self) -> &str {
+        self.own.as_ref().map_or("", |(zone, _)| zone.domain())
+    }
+
     /// The addresses of an external name that is in our own zone after all.
     fn inside(&self, cname: &Record, kind: Kind) -> Option<Vec<WireRecord>> {
         let Data::Cname(target) = &cname.data else { return None };
-        match self.zone.resolve(&self.stores, target, kind) {
+        match self.meaning(target, kind) {
             Meaning::Records(records, _) => Some(records.iter().filter_map(wire::address_record).collect()),
             Meaning::NoSuchName => Some(Vec::new()),
             Meaning::Elsewhere | Meaning::External(_) => None,
@@ -117,7 +126,7 @@ impl Resolver {
         let Ok(_permit) = self.forwarding.try_acquire() else { return refused() };
         if let Meaning::External(record) = meaning {
             let more = self.external(record, question).await;
-            return wire::encode(&wire::answer(question, self.zone.domain(), meaning, more));
+            return wire::encode(&wire::answer(question, self.domain(), meaning, more));
         }
         if self.forwarder.is_empty() {
             return refused();

@@ -43,6 +43,12 @@ pub fn run(arguments: Vec<String>) -> Outcome {
                 Ok(flannel::backend::run(options, client, stop).await?)
             }
         });
+        if let Some((at, servers)) = cluster::network::resolver::relay(&layout) {
+            components.add("coredns", move |stop| {
+                let servers = servers.clone();
+                async move { Ok(coredns::relay(at, servers, stop).await?) }
+            });
+        }
         let (admin, socket) =
             (identity(&server, "keelson", &["system:masters"]), layout.run().join("notify.sock"));
         let (stop, whole) = (shutdown.clone(), server.clone());

@@ -76,13 +76,18 @@ fn prepare(here: &Here) -> Result<(), Boxed> {
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(cluster::process::own_program()?, &link)?;
     }
-    cluster::record::write_whole(&home.join("kubelet.yaml"), kubelet_configuration(here).as_bytes(), 0o644)?;
+    let resolv_conf = cluster::network::resolver::file(&here.layout, &here.node)?;
+    cluster::record::write_whole(
+        &home.join("kubelet.yaml"),
+        kubelet_configuration(here, &resolv_conf).as_bytes(),
+        0o644,
+    )?;
     Ok(())
 }
 
 /// What a node of a local cluster runs with. The disk is its user's own, and mostly full of other things: as in kind,
 /// no image is collected and no pod refused for it.
-fn kubelet_configuration(here: &Here) -> String {
+fn kubelet_configuration(here: &Here, resolv_conf: &Path) -> String {
     let (layout, home, pki) = (&here.layout, here.layout.node(&here.node), here.layout.pki());
     let cgroup_v1 = !cluster::machine::cgroup_mounts(&["cgroup"]).is_empty();
     json!({
@@ -92,7 +97,7 @@ fn kubelet_configuration(here: &Here) -> String {
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": cluster::pki::certificate_file(&pki, &format!("{}-serving", here.node)),
         "tlsPrivateKeyFile": cluster::pki::key_file(&pki, &format!("{}-serving", here.node)),
-        "clusterDNS": [layout.dns_ip()], "clusterDomain": "cluster.local", "resolvConf": "/etc/resolv.conf",
+        "clusterDNS": [layout.dns_ip()], "clusterDomain": "cluster.local", "resolvConf": resolv_conf,
         "containerRuntimeEndpoint": format!("unix://{}", layout.containerd_socket(&here.node).display()),
         "cgroupDriver": "cgroupfs", "cgroupRoot": layout.node_cgroup(&here.node), "failCgroupV1": !cgroup_v1,
         "failSwapOn": false, "maxPods": 110, "oomScoreAdj": 0, "imageGCHighThresholdPercent": 100,
@@ -169,7 +174,7 @@ async fn run_dns(here: Here, stop: CancellationToken) -> Result<(), Boxed> {
     let options = coredns::Options {
         listen: vec![SocketAddr::new(IpAddr::V4(here.ip), 53)],
         domain: "cluster.local".into(),
-        resolv_conf: Some("/etc/resolv.conf".into()),
+        resolv_conf: Some(cluster::network::resolver::file(&here.layout, &here.node)?),
         not_upstream: vec![here.layout.dns_ip().into(), here.ip.into()],
     };
     let ready = coredns::start(options, client.clone(), stop).await?;
