@@ -96,16 +96,19 @@ mod tests {
     #[tokio::test]
     async fn a_stray_ends_and_a_known_one_stays() {
         let layout = Layout::new("keelson-strays-test", 99);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("control-plane"), "read line").unwrap();
         let start = || {
             let mut command = std::process::Command::new("sh");
-            command.args(["-c", "exec sleep 30"]);
-            let child = command.spawn().unwrap();
+            command.args(["control-plane", "--name=keelson-strays-test"]).current_dir(folder.path());
+            let child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
             (Process::of(child.id() as i32).unwrap(), child)
         };
-        let (known, mut child) = start();
+        let ((known, mut child), (stray, mut other)) = (start(), start());
         assert!(end(&layout, std::slice::from_ref(&known)).await.is_empty());
-        assert!(known.is_alive());
+        assert!(known.is_alive() && !stray.is_alive());
         child.kill().unwrap();
         child.wait().unwrap();
+        other.wait().unwrap();
     }
 }
