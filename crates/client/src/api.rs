@@ -11,6 +11,7 @@ use kube::client::Body;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use crate::decode;
 use crate::error::{Error, Result};
 use crate::resource::Resource;
 
@@ -82,12 +83,8 @@ impl Patch {
 pub struct List<T> {
     #[serde(default)]
     pub metadata: ListMeta,
-    #[serde(default = "Vec::new", deserialize_with = "items")]
+    #[serde(default = "Vec::new")]
     pub items: Vec<T>,
-}
-
-fn items<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -181,7 +178,7 @@ impl Api {
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<T> {
         let bytes = self.bytes(method, path, "application/json", body).await?;
-        serde_json::from_slice(&bytes)
+        decode::from_slice(&bytes)
             .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
     }
 
@@ -203,7 +200,7 @@ impl Api {
     ) -> Result<T> {
         let path = resource.path(namespace, name, "");
         let bytes = self.bytes(Method::GET, &path, PARTIAL_OBJECT, None).await?;
-        serde_json::from_slice(&bytes)
+        decode::from_slice(&bytes)
             .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })
     }
 
@@ -296,6 +293,17 @@ impl Api {
         self.request::<IgnoredAny>(Method::DELETE, &path, Some(json(options)?)).await.map(drop)
     }
 
+    /// [`Api::delete`], with the answer: the object that is going, or a `Status`.
+    pub async fn delete_answer<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<T> {
+        self.request(Method::DELETE, &resource.path(namespace, name, ""), Some(json(options)?)).await
+    }
+
     /// Deletes every object of a resource in a namespace; `query` may select.
     pub async fn delete_collection(
         &self,
@@ -356,7 +364,7 @@ async fn failure(method: &Method, path: &str, answer: Response<Body>) -> Error {
 
 /// The `Status` in an answer; one made from the code where the body holds none.
 pub(crate) fn parse_status(code: u16, body: &[u8]) -> Status {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Wire {
         kind: String,
@@ -365,18 +373,7 @@ pub(crate) fn parse_status(code: u16, body: &[u8]) -> Status {
         details: Option<Details>,
         code: u16,
     }
-    impl Default for Wire {
-        fn default() -> Self {
-            Self {
-                kind: String::new(),
-                message: String::new(),
-                reason: String::new(),
-                details: None,
-                code: 0,
-            }
-        }
-    }
-    match serde_json::from_slice::<Wire>(body) {
+    match decode::from_slice::<Wire>(body) {
         Ok(wire) if wire.kind == "Status" => {
             let reason = serde_json::from_value(wire.reason.into()).unwrap_or(Reason::Unknown);
             let mut status = Status::new(if wire.code == 0 { code } else { wire.code }, reason, wire.message);

@@ -6,6 +6,7 @@ use http::Method;
 use serde::Deserialize;
 
 use crate::api::Api;
+use crate::decode;
 use crate::error::{Error, Result};
 use crate::resource::Resource;
 
@@ -83,7 +84,7 @@ pub async fn discover(api: &Api) -> Result<Discovery> {
     let mut found = Discovery::default();
     for path in ["/api", "/apis"] {
         let bytes = api.bytes(Method::GET, path, ACCEPT, None).await?;
-        let groups: Groups = serde_json::from_slice(&bytes)
+        let groups: Groups = decode::from_slice(&bytes)
             .map_err(|source| Error::Json { what: format!("the answer of {path}"), source })?;
         for group in groups.items {
             found.add(group);

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch as signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, List, PARTIAL_LIST, PARTIAL_OBJECT, encode, with_query};
+use crate::decode;
 use crate::error::{Error, Result};
 use crate::meta::View;
 use crate::resource::{ObjectKey, Resource};
@@ -299,7 +300,7 @@ impl<V: View> Reflector<V> {
         }
         let path = self.inner.path("resourceVersion=0");
         let bytes = self.inner.api.bytes(Method::GET, &path, self.inner.accept(true), None).await?;
-        let list: List<V> = serde_json::from_slice(&bytes).map_err(WatchError::from)?;
+        let list: List<V> = decode::from_slice(&bytes).map_err(WatchError::from)?;
         drop(bytes);
         self.listed(list.items, list.metadata.resource_version);
         Ok(())

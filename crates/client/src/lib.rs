@@ -4,6 +4,7 @@
 //! Deliberately absent: any component's own logic, any typed kind beyond the small views that these tools need.
 
 pub mod api;
+pub mod decode;
 pub mod discovery;
 pub mod error;
 pub mod events;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::api::parse_status;
+use crate::decode;
 
 /// One frame.
 pub(crate) enum Frame<V> {
@@ -96,10 +97,10 @@ fn split(line: &[u8]) -> Option<(&str, &[u8])> {
 
 fn decode_object<V: DeserializeOwned>(kind: &str, object: &[u8]) -> Result<Frame<V>, WatchError> {
     Ok(match kind {
-        "ADDED" => Frame::Added(serde_json::from_slice(object)?),
-        "MODIFIED" => Frame::Modified(serde_json::from_slice(object)?),
-        "DELETED" => Frame::Deleted(serde_json::from_slice(object)?),
-        "BOOKMARK" => bookmark(serde_json::from_slice(object)?),
+        "ADDED" => Frame::Added(decode::from_slice(object)?),
+        "MODIFIED" => Frame::Modified(decode::from_slice(object)?),
+        "DELETED" => Frame::Deleted(decode::from_slice(object)?),
+        "BOOKMARK" => bookmark(decode::from_slice(object)?),
         "ERROR" => Frame::Error(parse_status(500, object)),
         other => return Err(WatchError::Type(other.into())),
     })
