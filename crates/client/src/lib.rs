@@ -22,7 +22,7 @@ pub mod writes;
 pub use api::{Api, DeleteOptions, Patch, Preconditions, Propagation};
 pub use error::{Error, Result};
 pub use informer::{Event, Informer, InformerOptions};
-pub use meta::{ObjectMeta, OwnerReference, StringMap, Time, View, null_is_default};
+pub use meta::{ObjectMeta, OwnerReference, StringMap, Time, View};
 pub use resource::{ObjectKey, Resource};
 pub use selector::LabelSelector;
 pub use store::Store;

@@ -273,14 +273,6 @@ pub trait View: DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// For `#[serde(deserialize_with = "client::null_is_default")]`: Go writes a nil list that has no `omitempty` as null,
-/// and one such object must not end an informer.
-pub fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Implements [`View`] for structs with a field `metadata` that has `name`, `namespace`, `uid` and
 /// `resource_version` (such as [`ObjectMeta`], or a leaner struct of one's own).
 #[macro_export]

@@ -15,7 +15,7 @@ use crate::resource::ObjectKey;
 use crate::store::{Store, number};
 
 /// After so long a write counts as shown.
-const FORGET: Duration = Duration::from_secs(10);
+pub const FORGET: Duration = Duration::from_secs(10);
 
 enum Write {
     /// The object as of this resourceVersion, or anything later.

@@ -49,9 +49,11 @@ pub fn controller_ref(kind: &Resource, meta: &ObjectMeta) -> OwnerReference {
     }
 }
 
-#[derive(Deserialize)]
-struct OnlyMeta {
-    metadata: ObjectMeta,
+/// Any answer of which only the metadata is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct OnlyMeta {
+    pub metadata: ObjectMeta,
 }
 
 /// Carries out claims on objects of one resource for one controller.
@@ -60,6 +62,8 @@ pub struct Claimer<'a> {
     pub owner_kind: &'a Resource,
     pub owner: &'a ObjectMeta,
     pub kind: &'a Resource,
+    /// What managed objects carry besides the reference.
+    pub finalizer: Option<&'static str>,
 }
 
 impl Claimer<'_> {
@@ -77,13 +81,21 @@ impl Claimer<'_> {
     /// Makes the controller the object's manager.
     pub async fn adopt(&self, object: &ObjectMeta) -> Result<(), Error> {
         let owner = controller_ref(self.owner_kind, self.owner);
-        self.patch(object, json!({"metadata": {"uid": object.uid, "ownerReferences": [owner]}})).await
+        let mut patch = json!({"metadata": {"uid": object.uid, "ownerReferences": [owner]}});
+        if let Some(finalizer) = self.finalizer {
+            patch["metadata"]["finalizers"] = json!([finalizer]);
+        }
+        self.patch(object, patch).await
     }
 
     /// Ends the controller's management. An object that is gone, or is another one by now, needs nothing.
     pub async fn release(&self, object: &ObjectMeta) -> Result<(), Error> {
         let gone = json!({"$patch": "delete", "uid": self.owner.uid});
-        match self.patch(object, json!({"metadata": {"uid": object.uid, "ownerReferences": [gone]}})).await {
+        let mut patch = json!({"metadata": {"uid": object.uid, "ownerReferences": [gone]}});
+        if let Some(finalizer) = self.finalizer {
+            patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+        }
+        match self.patch(object, patch).await {
             Err(e) if e.is_not_found() || e.is_invalid() => Ok(()),
             other => other,
         }
@@ -129,7 +141,16 @@ impl Claimer<'_> {
     }
 }
 
-/// A pod to be created from a template.
+/// A pod to be created.
+pub struct PodShape {
+    /// What the server completes to a name; it cuts what is too long.
+    pub generate_name: String,
+    pub labels: StringMap,
+    pub annotations: StringMap,
+    pub finalizers: Vec<compact_str::CompactString>,
+    pub spec: RawSpec,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewPod<'a> {
@@ -142,13 +163,13 @@ struct NewPod<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewMeta<'a> {
-    generate_name: String,
+    generate_name: &'a str,
     namespace: &'a str,
     labels: &'a StringMap,
     #[serde(skip_serializing_if = "StringMap::is_empty")]
     annotations: &'a StringMap,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    finalizers: &'a Vec<compact_str::CompactString>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    finalizers: &'a [compact_str::CompactString],
     owner_references: [OwnerReference; 1],
 }
 
@@ -165,27 +186,39 @@ impl PodControl<'_> {
         ObjectReference::new(self.owner_kind, self.owner)
     }
 
-    /// One pod; `spec` and `labels` in place of the template's.
-    pub async fn create(
+    /// One pod of a template; `spec` and `labels` in place of the template's.
+    pub async fn create_from(
         &self,
         template: &PodTemplate,
         labels: &StringMap,
         spec: &RawSpec,
     ) -> Result<(), Error> {
-        // Generated names are cut by the server; the dash stays.
-        let pod = NewPod {
-            api_version: "v1",
-            kind: "Pod",
-            metadata: NewMeta {
-                generate_name: format!("{}-", self.owner.name),
-                namespace: &self.owner.namespace,
-                labels,
-                annotations: &template.metadata.annotations,
-                finalizers: &template.metadata.finalizers,
-                owner_references: [controller_ref(self.owner_kind, self.owner)],
-            },
-            spec,
+        let meta = NewMeta {
+            generate_name: &format!("{}-", self.owner.name),
+            namespace: &self.owner.namespace,
+            labels,
+            annotations: &template.metadata.annotations,
+            finalizers: &template.metadata.finalizers,
+            owner_references: [controller_ref(self.owner_kind, self.owner)],
         };
+        self.send(meta, spec).await.map(drop)
+    }
+
+    /// One pod; its metadata as the server made it.
+    pub async fn create(&self, shape: &PodShape) -> Result<ObjectMeta, Error> {
+        let meta = NewMeta {
+            generate_name: &shape.generate_name,
+            namespace: &self.owner.namespace,
+            labels: &shape.labels,
+            annotations: &shape.annotations,
+            finalizers: &shape.finalizers,
+            owner_references: [controller_ref(self.owner_kind, self.owner)],
+        };
+        self.send(meta, &shape.spec).await
+    }
+
+    async fn send(&self, metadata: NewMeta<'_>, spec: &RawSpec) -> Result<ObjectMeta, Error> {
+        let pod = NewPod { api_version: "v1", kind: "Pod", metadata, spec };
         match self.api.create::<OnlyMeta>(&resource::PODS, &self.owner.namespace, &pod).await {
             Ok(made) => {
                 self.recorder.normal(
@@ -193,7 +226,7 @@ impl PodControl<'_> {
                     "SuccessfulCreate",
                     format!("Created pod: {}", made.metadata.name),
                 );
-                Ok(())
+                Ok(made.metadata)
             }
             Err(e) => {
                 if !e.is_namespace_terminating() {
@@ -204,16 +237,18 @@ impl PodControl<'_> {
         }
     }
 
-    /// Deletes a pod; one that is gone already is an error that `is_not_found`.
-    pub async fn delete(&self, pod: &ObjectMeta) -> Result<(), Error> {
-        match self.api.delete(&resource::PODS, &pod.namespace, &pod.name, &DeleteOptions::default()).await {
-            Ok(()) => {
+    /// Deletes a pod: its resourceVersion now, empty where it is gone at once. One that was gone already is an error
+    /// that `is_not_found`.
+    pub async fn delete(&self, pod: &ObjectMeta) -> Result<String, Error> {
+        let options = DeleteOptions::default();
+        match self.api.delete_answer::<OnlyMeta>(&resource::PODS, &pod.namespace, &pod.name, &options).await {
+            Ok(last) => {
                 self.recorder.normal(
                     &self.reference(),
                     "SuccessfulDelete",
                     format!("Deleted pod: {}", pod.name),
                 );
-                Ok(())
+                Ok(last.metadata.resource_version.to_string())
             }
             Err(e) => {
                 if !e.is_not_found() {

@@ -6,6 +6,8 @@ use client::{Api, Informer, InformerOptions, ObjectMeta, View, resource};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::plan::Csr;
+use crate::views::batch::{CronJob, Job};
+use crate::views::stateful::StatefulSet;
 use crate::views::{
     ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease,
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicaSet, Service, ServiceAccount,
@@ -56,6 +58,9 @@ pub struct Informers {
     node_leases: OnceLock<Informer<Lease>>,
     cluster_roles: OnceLock<Informer<ClusterRole>>,
     certificate_signing_requests: OnceLock<Informer<Csr>>,
+    jobs: OnceLock<Informer<Job>>,
+    stateful_sets: OnceLock<Informer<StatefulSet>>,
+    cron_jobs: OnceLock<Informer<CronJob>>,
     volume_attributes_classes: OnceLock<Informer<VolumeAttributesClass>>,
     storage_classes: OnceLock<Informer<StorageClass>>,
     persistent_volume_claims: OnceLock<Informer<PersistentVolumeClaim>>,
@@ -84,6 +89,9 @@ impl Informers {
             node_leases: OnceLock::new(),
             cluster_roles: OnceLock::new(),
             certificate_signing_requests: OnceLock::new(),
+            jobs: OnceLock::new(),
+            stateful_sets: OnceLock::new(),
+            cron_jobs: OnceLock::new(),
             volume_attributes_classes: OnceLock::new(),
             storage_classes: OnceLock::new(),
             persistent_volume_claims: OnceLock::new(),
@@ -230,5 +238,24 @@ impl Informers {
 
     pub fn volume_attributes_classes(&self) -> Informer<VolumeAttributesClass> {
         self.begin(&self.volume_attributes_classes, || self.all(resource::VOLUME_ATTRIBUTES_CLASSES))
+    }
+
+    pub fn jobs(&self) -> Informer<Job> {
+        self.begin(&self.jobs, || {
+            self.all::<Job>(resource::JOBS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+                .with_index(BY_CONTROLLER, |v| controller_key(&v.metadata))
+        })
+    }
+
+    pub fn cron_jobs(&self) -> Informer<CronJob> {
+        self.begin(&self.cron_jobs, || self.all(resource::CRON_JOBS))
+    }
+
+    pub fn stateful_sets(&self) -> Informer<StatefulSet> {
+        self.begin(&self.stateful_sets, || {
+            self.all::<StatefulSet>(resource::STATEFUL_SETS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+        })
     }
 }

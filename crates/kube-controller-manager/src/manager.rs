@@ -15,9 +15,10 @@ use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
 use crate::{
-    bootstrap, certificates, clusterroleaggregation, daemonset, deployment, endpoints, endpointslice,
-    endpointslicemirroring, garbagecollector, namespace, nodeipam, nodelifecycle, podgc, replicaset, rootca,
-    serviceaccount, tainteviction, volumebinder, volumeprotection,
+    bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, endpoints,
+    endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle, podgc,
+    replicaset, rootca, serviceaccount, statefulset, tainteviction, ttlafterfinished, volumebinder,
+    volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,10 @@ const CONTROLLERS: &[Entry] = controllers! {
     "bootstrap-signer-controller" "bootstrapsigner" false => bootstrap::run_signer;
     "token-cleaner-controller" "tokencleaner" false => bootstrap::run_cleaner;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
+    "job-controller" "job" true => job::run;
+    "ttl-after-finished-controller" "ttl-after-finished" true => ttlafterfinished::run;
+    "statefulset-controller" "statefulset" true => statefulset::run;
+    "cronjob-controller" "cronjob" true => cronjob::run;
     "persistentvolume-binder-controller" "persistentvolume-binder" true => volumebinder::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection" true => volumeprotection::run_claims;
     "persistentvolume-protection-controller" "pv-protection" true => volumeprotection::run_volumes;
@@ -80,9 +85,6 @@ const CONTROLLERS: &[Entry] = controllers! {
 
 /// Upstream's controllers that are not built yet: name and alias.
 const NOT_YET: &[(&str, &str)] = &[
-    ("job-controller", "job"),
-    ("cronjob-controller", "cronjob"),
-    ("statefulset-controller", "statefulset"),
     ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
     ("disruption-controller", "disruption"),
     ("resourcequota-controller", "resourcequota"),
@@ -90,7 +92,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
     ("ttl-controller", "ttl"),
-    ("ttl-after-finished-controller", "ttl-after-finished"),
     ("serviceaccount-token-controller", "serviceaccount-token"),
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
     ("service-lb-controller", "service"),
@@ -222,7 +223,7 @@ mod tests {
     fn controllers_are_chosen_by_name_and_alias() {
         assert!(names(&["*"]).contains(&"deployment-controller"));
         assert!(!names(&["*", "-deployment"]).contains(&"deployment-controller"));
-        assert_eq!(names(&["deployment-controller", "job"]), ["deployment-controller"]);
+        assert_eq!(names(&["deployment-controller", "route"]), ["deployment-controller"]);
         assert!(matches!(choose(&["nonsense".into()]), Err(Error::UnknownController(_))));
     }
 }

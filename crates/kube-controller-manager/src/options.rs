@@ -85,6 +85,16 @@ pub struct Concurrency {
     pub concurrent_gc_syncs: usize,
     #[arg(long, default_value_t = 5)]
     pub concurrent_serviceaccount_token_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    pub concurrent_job_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    pub concurrent_cron_job_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    pub concurrent_statefulset_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    pub concurrent_resource_quota_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    pub concurrent_ttl_after_finished_syncs: usize,
 }
 
 /// Signing of certificates.
@@ -145,15 +155,10 @@ pub const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::warn_bool("disable-attach-detach-reconcile-sync"),
     UnbuiltFlag::warn_bool("disable-force-detach-on-timeout"),
     UnbuiltFlag::warn("attach-detach-reconcile-sync-period"),
-    UnbuiltFlag::warn("concurrent-cron-job-syncs"),
     UnbuiltFlag::warn("concurrent-ephemeralvolume-syncs"),
     UnbuiltFlag::warn("concurrent-horizontal-pod-autoscaler-syncs"),
-    UnbuiltFlag::warn("concurrent-job-syncs"),
     UnbuiltFlag::warn("concurrent-resource-claim-syncs"),
-    UnbuiltFlag::warn("concurrent-resource-quota-syncs"),
     UnbuiltFlag::warn("concurrent-service-syncs"),
-    UnbuiltFlag::warn("concurrent-statefulset-syncs"),
-    UnbuiltFlag::warn("concurrent-ttl-after-finished-syncs"),
     UnbuiltFlag::warn("concurrent-validating-admission-policy-status-syncs"),
     UnbuiltFlag::warn_bool("configure-cloud-routes"),
     UnbuiltFlag::warn_bool("contention-profiling"),

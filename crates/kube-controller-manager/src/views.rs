@@ -1,10 +1,12 @@
 //! What the controllers read of objects: one small struct a kind, shared by all controllers of the process, so
 //! that each event is decoded once.
 
+pub mod batch;
 pub mod core;
 pub mod network;
 pub mod node;
 pub mod pod;
+pub mod stateful;
 pub mod storage;
 pub mod workload;
 

@@ -2,38 +2,20 @@
 
 use std::sync::Arc;
 
-use client::{StringMap, resource};
-use serde::Serialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use client::resource;
+use serde_json::json;
 
 use crate::control::controller_ref;
 use crate::deployment::model::{safe_encode, template_hash};
+use crate::history::{self, NewRevision};
 use crate::views::pod::RawSpec;
 use crate::views::{ControllerRevision, DaemonSet, Pod};
 
 use super::plan::HASH_LABEL;
 
-/// The template as a revision holds it: a patch that puts it in place. Clients compare its bytes, so they are
-/// those of Go: keys sorted, `<`, `>` and `&` escaped.
+/// The template as a revision holds it.
 pub fn data(set: &DaemonSet) -> RawSpec {
-    let mut template = json!(set.spec.template);
-    template["$patch"] = "replace".into();
-    let text = sorted(json!({"spec": {"template": template}})).to_string();
-    let escaped = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-    RawValue::from_string(escaped).map_or_else(|_| RawSpec::default(), RawSpec)
-}
-
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
-        other => other,
-    }
+    history::data(&set.spec.template)
 }
 
 /// The revision whose data is the present template; the newest of several.
@@ -42,33 +24,8 @@ pub fn find_current<'a>(
     revisions: &'a [Arc<ControllerRevision>],
 ) -> Option<&'a Arc<ControllerRevision>> {
     let wanted = data(set);
-    let same = |r: &&Arc<ControllerRevision>| {
-        r.data.as_ref().is_some_and(|d| same_data(&RawSpec(d.clone()), &wanted))
-    };
+    let same = |r: &&Arc<ControllerRevision>| history::holds(r, &wanted);
     revisions.iter().filter(same).max_by_key(|r| r.revision)
-}
-
-/// Equal, apart from what encodings leave out (`creationTimestamp: null`).
-fn same_data(a: &RawSpec, b: &RawSpec) -> bool {
-    let clean = |raw: &RawSpec| {
-        let mut value: Value = serde_json::from_str(raw.text()).unwrap_or_default();
-        if let Some(meta) = value.pointer_mut("/spec/template/metadata").and_then(Value::as_object_mut) {
-            meta.retain(|_, v| !v.is_null());
-        }
-        value
-    };
-    a == b || clean(a) == clean(b)
-}
-
-/// A revision to be made.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NewRevision {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Value,
-    data: RawSpec,
-    revision: i64,
 }
 
 /// The revision to make for the present template, and its name.
@@ -76,20 +33,12 @@ pub fn new_revision(set: &DaemonSet, revision: i64, collisions: Option<i32>) -> 
     let hash = template_hash(&set.spec.template, collisions);
     let name = format!("{}-{hash}", set.metadata.name);
     let labels = set.spec.template.metadata.labels.with(HASH_LABEL, &hash);
-    let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
-    let annotations: StringMap =
-        set.metadata.annotations.iter().filter(|(k, _)| *k != last_applied).collect();
+    let annotations = history::annotations(&set.metadata);
     let metadata = json!({
         "name": name, "namespace": set.metadata.namespace, "labels": labels, "annotations": annotations,
         "ownerReferences": [controller_ref(&resource::DAEMON_SETS, &set.metadata)],
     });
-    let made = NewRevision {
-        api_version: "apps/v1",
-        kind: "ControllerRevision",
-        metadata,
-        data: data(set),
-        revision,
-    };
+    let made = NewRevision::new(metadata, &set.spec.template, revision);
     (name, made)
 }
 

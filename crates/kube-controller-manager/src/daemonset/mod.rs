@@ -210,6 +210,7 @@ impl Controller {
             owner_kind: &resource::DAEMON_SETS,
             owner: meta,
             kind: &resource::PODS,
+            finalizer: None,
         };
         let owned = self.pods.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.pods.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));
@@ -225,7 +226,13 @@ impl Controller {
     ) -> Result<(Option<Arc<ControllerRevision>>, Vec<Arc<ControllerRevision>>), Error> {
         let meta = &set.metadata;
         let kind = &resource::CONTROLLER_REVISIONS;
-        let claimer = Claimer { api: &self.api, owner_kind: &resource::DAEMON_SETS, owner: meta, kind };
+        let claimer = Claimer {
+            api: &self.api,
+            owner_kind: &resource::DAEMON_SETS,
+            owner: meta,
+            kind,
+            finalizer: None,
+        };
         let owned = self.revisions.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.revisions.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));
         let orphans = orphans.into_iter().filter(|r| r.metadata.namespace == meta.namespace);
@@ -388,7 +395,7 @@ impl Controller {
         let create = |at: usize| {
             let (spec, key, labels) = (maker.for_node(&plan.create[at]), &key, &labels);
             async move {
-                match control.create(template, labels, &spec).await {
+                match control.create_from(template, labels, &spec).await {
                     Err(e) if e.is_namespace_terminating() => {
                         self.expectations.creation_observed(key);
                         Ok(())

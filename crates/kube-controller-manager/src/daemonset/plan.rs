@@ -166,11 +166,11 @@ pub fn roll(snapshot: &Snapshot<'_>) -> Plan {
     if surge == 0 { replace(snapshot, unavailable) } else { overlap(snapshot, surge) }
 }
 
+/// A node's pod of an old template and its pod of the new one.
+type OldAndNew<'a> = (Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>);
+
 /// The pods of a node by template, or None where there are several of one.
-fn old_and_new<'a>(
-    snapshot: &Snapshot<'a>,
-    node: &str,
-) -> Option<(Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>)> {
+fn old_and_new<'a>(snapshot: &Snapshot<'a>, node: &str) -> Option<OldAndNew<'a>> {
     let present = snapshot.pods_on(node).iter().copied().filter(|p| !p.metadata.is_being_deleted());
     let (new, old): (Vec<_>, Vec<_>) = present.partition(|p| snapshot.is_updated(p));
     (new.len() < 2 && old.len() < 2).then(|| (old.first().copied(), new.first().copied()))

@@ -147,6 +147,7 @@ impl Controller {
             owner_kind: &resource::DEPLOYMENTS,
             owner: meta,
             kind: &resource::REPLICA_SETS,
+            finalizer: None,
         };
         let owned = self.sets.by_index(BY_CONTROLLER, &meta.uid);
         let orphans = self.sets.by_index(BY_CONTROLLER, &orphans_of(&meta.namespace));

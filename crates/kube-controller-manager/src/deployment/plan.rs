@@ -269,7 +269,10 @@ impl Planner<'_> {
         self.find_or_create(false);
         let old: Vec<usize> =
             (0..self.sets.len()).filter(|i| !self.sets[*i].is_new && self.sets[*i].replicas > 0).collect();
-        let scaled = old.into_iter().fold(false, |any, at| self.scale(at, 0) || any);
+        let mut scaled = false;
+        for at in old {
+            scaled |= self.scale(at, 0);
+        }
         if scaled || old_pods_run || self.sets.iter().any(|s| !s.is_new && s.status.replicas > 0) {
             return;
         }

@@ -2,6 +2,7 @@
 //! informers. The set follows discovery, which is asked again when custom resources come and go.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use client::discovery::{Discovered, Discovery};
@@ -189,9 +190,9 @@ impl Monitors {
         });
         let mut waiting = Vec::new();
         for (key, found) in wanted {
-            if !running.contains_key(&key) {
+            if let Entry::Vacant(place) = running.entry(key) {
                 let (monitor, synced) = self.start(&found.resource);
-                running.insert(key, monitor);
+                place.insert(monitor);
                 waiting.push(synced);
             }
         }

@@ -161,6 +161,7 @@ impl Controller {
             owner_kind: self.flavor.resource,
             owner: &set.metadata,
             kind: &resource::PODS,
+            finalizer: None,
         };
         let candidates = owned.into_iter().chain(orphans).filter(|p| p.is_active());
         let active = claimer.claim_all(candidates, |p| &p.metadata, |p| selects(&set, p)).await?;
@@ -204,7 +205,7 @@ impl Controller {
         self.expectations.expect(&key, count, []);
         let template = &set.spec.template;
         let create = |_| async {
-            match control.create(template, &template.metadata.labels, &template.spec).await {
+            match control.create_from(template, &template.metadata.labels, &template.spec).await {
                 Err(e) if e.is_namespace_terminating() => {
                     // It goes away with its namespace: nothing to try again, nothing to wait for.
                     self.expectations.creation_observed(&key);
