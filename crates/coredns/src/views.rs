@@ -56,9 +56,7 @@ pub struct Port {
 #[serde(default)]
 pub struct Slice {
     pub metadata: ObjectMeta,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub ports: Vec<Port>,
 }
 

@@ -89,9 +89,7 @@ pub struct Ingress {
 pub struct Slice {
     pub metadata: ObjectMeta,
     pub address_type: CompactString,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -108,9 +106,7 @@ pub struct Endpoint {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Hints {
-    #[serde(deserialize_with = "client::null_is_default")]
     pub for_zones: Vec<Hint>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub for_nodes: Vec<Hint>,
 }
 
@@ -148,7 +144,6 @@ pub struct Node {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
-    #[serde(deserialize_with = "client::null_is_default")]
     pub taints: Vec<Taint>,
 }
 
@@ -178,6 +173,13 @@ impl Slice {
     /// Namespace and name of the Service that it belongs to.
     pub fn service(&self) -> Option<(&str, &str)> {
         Some((&self.metadata.namespace, self.metadata.labels.get("kubernetes.io/service-name")?))
+    }
+
+    /// When what changed it happened, in seconds since 1970, as its controller notes it.
+    pub fn trigger(&self) -> Option<f64> {
+        let time = self.metadata.annotations.get("endpoints.kubernetes.io/last-change-trigger-time")?;
+        let time: jiff::Timestamp = time.parse().ok()?;
+        Some(time.as_millisecond() as f64 / 1000.0)
     }
 
     pub fn service_key(&self) -> Option<String> {
