@@ -10,6 +10,7 @@
 pub mod cache;
 pub mod config;
 pub mod framework;
+pub mod listers;
 pub mod plugins;
 pub mod pod;
 pub mod queue;
@@ -18,7 +19,6 @@ pub mod scheduler;
 #[cfg(test)]
 mod testing;
 pub mod views;
-pub mod volumes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

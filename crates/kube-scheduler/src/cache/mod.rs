@@ -4,7 +4,10 @@
 //!
 //! Deliberately absent: locks. One task owns the cache; changes reach it between two cycles.
 
+mod journal;
 mod node;
+mod nominations;
+mod topology;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +15,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use tokio::time::Instant;
 
+pub use journal::{Journal, Moved};
 pub use node::{Label, NodeInfo};
+pub use nominations::Nominations;
+pub use topology::Topology;
 
 use crate::pod::Pod;
 use crate::resources::{Symbol, Symbols};
@@ -50,11 +56,16 @@ pub struct Cache {
     zones: Vec<(CompactString, Vec<Slot>)>,
     pods: HashMap<CompactString, Placed>,
     assumed: usize,
-    hostile: usize,
+    social: usize,
+    journal: Journal,
+    /// Pods that preempted others and wait for these to go.
+    pub nominations: Nominations,
+    topologies: topology::Topologies,
     /// On how many nodes an image is.
     images: HashMap<Symbol, u32>,
     generation: u64,
     epoch: u64,
+    layout: u64,
 }
 
 impl Cache {
@@ -94,9 +105,25 @@ impl Cache {
         self.assumed
     }
 
-    /// How many pods keep others away (required anti-affinity).
-    pub fn hostile_pods(&self) -> usize {
-        self.hostile
+    /// How many pods have affinity or anti-affinity to others.
+    pub fn social_pods(&self) -> usize {
+        self.social
+    }
+
+    /// Changes when nodes come or go, or their labels or taints change: what verdicts that look at other nodes' pods
+    /// are made of, beside the pods themselves.
+    pub fn layout(&self) -> u64 {
+        self.layout
+    }
+
+    /// Which pods came and went lately.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The nodes by a label's value; as of [`Cache::layout`].
+    pub fn topology(&self, key: Symbol) -> Arc<Topology> {
+        self.topologies.get(key, self.layout, &self.nodes)
     }
 
     pub fn is_assumed(&self, uid: &str) -> bool {
@@ -132,8 +159,13 @@ impl Cache {
     pub fn set_node(&mut self, view: &NodeView) {
         let slot = self.slot_or_new(&view.metadata.name);
         let (was_present, old_images) = (self.node(slot).present, self.node(slot).images.clone());
+        let old_labels = std::mem::take(&mut self.nodes[slot as usize].labels);
+        let old_taints = std::mem::take(&mut self.nodes[slot as usize].taints);
         let mut symbols = std::mem::take(&mut self.symbols);
-        self.touch(slot).set(view, &mut symbols);
+        let node = self.touch(slot);
+        node.set(view, &mut symbols);
+        let same = was_present && node.labels == old_labels && node.taints == old_taints;
+        self.layout += u64::from(!same);
         self.symbols = symbols;
         self.count_images(&old_images, slot);
         let zone = zone(view);
@@ -150,6 +182,7 @@ impl Cache {
         let Some(slot) = self.slot(name) else { return };
         let old_images = self.node(slot).images.clone();
         self.touch(slot).unset();
+        self.layout += 1;
         self.count_images(&old_images, slot);
         self.leave_zone(slot);
         self.reorder();
@@ -210,14 +243,14 @@ impl Cache {
 
     /// Adds or changes a pod that the API says is on a node. An assumed pod is confirmed by it.
     pub fn set_pod(&mut self, pod: Arc<Pod>) {
-        if let Some(known) = self.pods.get(&pod.uid)
-            && known.assumed.is_none()
+        if let Some(known) = self.pods.get_mut(&pod.uid)
             && known.pod.node_name == pod.node_name
-            && known.pod.class == pod.class
-            && known.pod.labels == pod.labels
-            && known.pod.is_being_deleted == pod.is_being_deleted
+            && known.pod.is_alike(&pod)
         {
             // Nothing that a cycle reads is different.
+            self.assumed -= usize::from(known.assumed.take().is_some());
+            self.nodes[known.slot as usize].replace_pod(&pod);
+            known.pod = pod;
             return;
         }
         self.remove_pod(&pod.uid);
@@ -228,7 +261,9 @@ impl Cache {
         let slot = self.slot_or_new(&pod.node_name);
         self.touch(slot).add_pod(pod.clone());
         self.assumed += usize::from(assumed.is_some());
-        self.hostile += usize::from(is_hostile(&pod));
+        self.social += usize::from(pod.kin.is_social);
+        self.nominations.remove(&pod.uid);
+        self.journal.push(Moved { slot, pod: pod.clone(), by: 1 });
         self.pods.insert(pod.uid.clone(), Placed { pod, slot, assumed });
     }
 
@@ -236,8 +271,9 @@ impl Cache {
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<Pod>> {
         let placed = self.pods.remove(uid)?;
         self.assumed -= usize::from(placed.assumed.is_some());
-        self.hostile -= usize::from(is_hostile(&placed.pod));
+        self.social -= usize::from(placed.pod.kin.is_social);
         self.touch(placed.slot).remove_pod(uid);
+        self.journal.push(Moved { slot: placed.slot, pod: placed.pod.clone(), by: -1 });
         self.release_if_empty(placed.slot);
         Some(placed.pod)
     }
@@ -270,10 +306,6 @@ impl Cache {
             self.pods.iter().filter(|(_, p)| late(p)).map(|(uid, _)| uid.clone()).collect();
         uids.iter().filter_map(|uid| self.remove_pod(uid)).collect()
     }
-}
-
-fn is_hostile(pod: &Pod) -> bool {
-    !pod.spec().pod_anti_affinity.is_empty()
 }
 
 fn zone(view: &NodeView) -> CompactString {

@@ -39,6 +39,8 @@ pub struct NodeInfo {
     /// Name and bytes, sorted by name.
     pub images: Vec<(Symbol, i64)>,
     pub pods: Vec<Arc<Pod>>,
+    /// How many of the pods have affinity or anti-affinity to others.
+    pub social: usize,
     /// Host ports of the pods; few.
     pub ports: Vec<HostPort>,
 }
@@ -70,6 +72,7 @@ impl NodeInfo {
             requested: std::mem::take(&mut self.requested),
             pods: std::mem::take(&mut self.pods),
             ports: std::mem::take(&mut self.ports),
+            social: self.social,
             nonzero_milli_cpu: self.nonzero_milli_cpu,
             nonzero_memory: self.nonzero_memory,
             ..Self::default()
@@ -83,13 +86,22 @@ impl NodeInfo {
         self.nonzero_milli_cpu += taken.nonzero_milli_cpu;
         self.nonzero_memory += taken.nonzero_memory;
         self.ports.extend_from_slice(&pod.spec().ports);
+        self.social += usize::from(pod.kin.is_social);
         self.pods.push(pod);
+    }
+
+    /// Takes a newer state of a pod that takes the same.
+    pub fn replace_pod(&mut self, pod: &Arc<Pod>) {
+        if let Some(known) = self.pods.iter_mut().find(|p| p.uid == pod.uid) {
+            known.clone_from(pod);
+        }
     }
 
     pub fn remove_pod(&mut self, uid: &str) {
         let Some(at) = self.pods.iter().position(|p| p.uid == uid) else { return };
         let pod = self.pods.swap_remove(at);
         let taken = pod.requests();
+        self.social -= usize::from(pod.kin.is_social);
         self.requested.subtract(&taken.requests);
         self.nonzero_milli_cpu -= taken.nonzero_milli_cpu;
         self.nonzero_memory -= taken.nonzero_memory;

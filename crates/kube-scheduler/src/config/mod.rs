@@ -1,6 +1,7 @@
 //! Flags and KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1) as one set of settings. As upstream: with a
 //! file, flags that are settings of the file have no effect.
 
+mod arguments;
 mod file;
 mod options;
 mod profiles;

@@ -2,15 +2,13 @@
 
 use client::Api;
 use compact_str::CompactString;
-use serde::Deserialize;
 
 use super::Error;
+use super::arguments::arguments;
 use super::file::{KubeSchedulerConfiguration, PluginConfig, PluginSetFile, PluginsFile, ProfileFile};
 use crate::framework::profile::Enabled;
 use crate::framework::registry::{self, Arguments, KNOWN};
 use crate::framework::{Point, Profile};
-use crate::plugins::node_affinity::NodeAffinity;
-use crate::plugins::node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit, Strategy, Weighted};
 
 const DEFAULT_NAME: &str = "default-scheduler";
 
@@ -212,137 +210,4 @@ fn enable(on: &mut Vec<On>, point: Option<Point>, set: &PluginSetFile, path: &st
         }
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct FitArgs {
-    ignored_resources: Vec<CompactString>,
-    ignored_resource_groups: Vec<CompactString>,
-    scoring_strategy: ScoringStrategy,
-}
-
-impl Default for FitArgs {
-    fn default() -> Self {
-        Self {
-            ignored_resources: Vec::new(),
-            ignored_resource_groups: Vec::new(),
-            scoring_strategy: ScoringStrategy::default(),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct ScoringStrategy {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    resources: Vec<ResourceSpec>,
-    requested_to_capacity_ratio: Option<Ratio>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Ratio {
-    shape: Vec<ShapePoint>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ShapePoint {
-    utilization: i64,
-    /// 0 to 10.
-    score: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResourceSpec {
-    name: CompactString,
-    #[serde(default)]
-    weight: i64,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct BalancedArgs {
-    resources: Vec<ResourceSpec>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct AffinityArgs {
-    added_affinity: crate::views::NodeAffinity,
-}
-
-fn weighted(specs: Vec<ResourceSpec>) -> Vec<Weighted> {
-    if specs.is_empty() {
-        return Weighted::defaults();
-    }
-    specs
-        .into_iter()
-        .map(|s| Weighted { name: s.name, weight: if s.weight == 0 { 1 } else { s.weight } })
-        .collect()
-}
-
-fn arguments(given: &[(String, serde_json::Map<String, serde_json::Value>)]) -> Result<Arguments, Error> {
-    let mut made = Arguments::default();
-    for (name, map) in given {
-        let mut map = map.clone();
-        let kind = map.remove("kind");
-        map.remove("apiVersion");
-        let field = format!("pluginConfig[{name}].args");
-        if kind.as_ref().and_then(|k| k.as_str()).is_some_and(|k| k != format!("{name}Args")) {
-            return Err(Error::setting(field, format!("the kind must be {name}Args")));
-        }
-        let wrong = |e: serde_json::Error| Error::setting(&field, format!("strict decoding error: {e}"));
-        let value = serde_json::Value::Object(map);
-        match name.as_str() {
-            "NodeResourcesFit" => made.fit = fit(serde_json::from_value(value).map_err(wrong)?, &field)?,
-            "NodeResourcesBalancedAllocation" => {
-                let args: BalancedArgs = serde_json::from_value(value).map_err(wrong)?;
-                made.balanced = NodeResourcesBalancedAllocation { resources: weighted(args.resources) };
-            }
-            "NodeAffinity" => {
-                let args: AffinityArgs = serde_json::from_value(value).map_err(wrong)?;
-                made.affinity = NodeAffinity { added: args.added_affinity };
-            }
-            other => return Err(Error::setting(field, format!("arguments of {other} are not built yet"))),
-        }
-    }
-    Ok(made)
-}
-
-fn fit(args: FitArgs, field: &str) -> Result<NodeResourcesFit, Error> {
-    let shape = args.scoring_strategy.requested_to_capacity_ratio.map(|r| r.shape).unwrap_or_default();
-    let strategy = match args.scoring_strategy.kind.as_deref() {
-        None | Some("" | "LeastAllocated") => Strategy::LeastAllocated,
-        Some("MostAllocated") => Strategy::MostAllocated,
-        Some("RequestedToCapacityRatio") if is_shape(&shape) => {
-            Strategy::RequestedToCapacityRatio(shape.iter().map(|p| (p.utilization, p.score * 10)).collect())
-        }
-        Some("RequestedToCapacityRatio") => {
-            return Err(Error::setting(
-                format!("{field}.scoringStrategy.shape"),
-                "needs points of growing utilization (0-100) and scores (0-10)",
-            ));
-        }
-        Some(other) => {
-            return Err(Error::setting(
-                format!("{field}.scoringStrategy.type"),
-                format!("Unsupported value: {other:?}"),
-            ));
-        }
-    };
-    Ok(NodeResourcesFit {
-        strategy,
-        resources: weighted(args.scoring_strategy.resources),
-        ignored: args.ignored_resources,
-        ignored_groups: args.ignored_resource_groups,
-    })
-}
-
-fn is_shape(shape: &[ShapePoint]) -> bool {
-    let in_range = shape.iter().all(|p| (0..=100).contains(&p.utilization) && (0..=10).contains(&p.score));
-    !shape.is_empty() && in_range && shape.is_sorted_by(|a, b| a.utilization < b.utilization)
 }

@@ -36,7 +36,7 @@ fn the_default_profile() {
     assert_eq!(found.profiles[0].name, "default-scheduler");
     assert_eq!(
         scoring(&found, 0),
-        "TaintToleration=3 NodeAffinity=2 NodeResourcesFit=1 NodeResourcesBalancedAllocation=1 ImageLocality=1"
+        "TaintToleration=3 NodeAffinity=2 NodeResourcesFit=1 PodTopologySpread=2 InterPodAffinity=2 NodeResourcesBalancedAllocation=1 ImageLocality=1"
     );
     let profile = found.profiles[0].build(None).unwrap();
     let filters: Vec<_> = profile.filters().map(|(_, p)| p.name()).collect();
@@ -75,7 +75,10 @@ profiles:
       scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 3}]}
 ";
     let found = settings(text).unwrap();
-    assert_eq!(scoring(&found, 0), "TaintToleration=7 NodeResourcesFit=1 NodeResourcesBalancedAllocation=1");
+    assert_eq!(
+        scoring(&found, 0),
+        "TaintToleration=7 NodeResourcesFit=1 PodTopologySpread=2 InterPodAffinity=2 NodeResourcesBalancedAllocation=1"
+    );
     assert_eq!(scoring(&found, 1), "NodeResourcesFit=5");
     assert_eq!(found.times.max_backoff, Duration::from_secs(20));
     assert_eq!(found.profiles[1].build(None).unwrap().percentage(), 100);
@@ -94,8 +97,20 @@ fn what_cannot_be_is_named() {
             "plugin \"GangScheduling\" is not built yet",
         ),
         (
-            "profiles: [{pluginConfig: [{name: PodTopologySpread, args: {defaultingType: List}}]}]",
-            "arguments of PodTopologySpread are not built yet",
+            "profiles: [{pluginConfig: [{name: DynamicResources, args: {filterTimeout: 1s}}]}]",
+            "arguments of DynamicResources are not built yet",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: PodTopologySpread, args: {defaultConstraints: [{maxSkew: 1}]}}]}]",
+            "when .defaultingType is System, must be empty",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]",
+            "not in valid range [0-100]",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: DefaultPreemption, args: {minCandidateNodesPercentage: 101}}]}]",
+            "not in valid range [0, 100]",
         ),
         (
             "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {nonsense: 1}}]}]",

@@ -6,12 +6,14 @@ use std::collections::HashSet;
 
 use compact_str::CompactString;
 
-use super::classes::{Prepared, Verdict, go_list};
-use super::{Context, FitError, MAX_SCORE, Normalize, PluginId, PluginSet, PreFilter, Profile, Rejection};
+use super::classes::{At, Local, Prepared, Wide, go_list};
+use super::{
+    Attempt, Context, FitError, MAX_SCORE, Normalize, PluginId, PluginSet, PostFilter, PreFilter, Profile,
+    Rejection,
+};
 use crate::cache::{Cache, Slot};
+use crate::listers::Listers;
 use crate::pod::Pod;
-use crate::resources::Symbols;
-use crate::volumes::Volumes;
 
 /// Fewer nodes than these are all looked at.
 const FEWEST_NODES: usize = 100;
@@ -45,9 +47,12 @@ pub fn enough(nodes: usize, percentage: usize) -> usize {
     (nodes * percentage / 100).max(FEWEST_NODES)
 }
 
-enum Preparation {
-    Ready(Prepared),
-    Refused(PluginId, Rejection),
+/// The nodes that fit.
+struct Found {
+    feasible: Vec<Slot>,
+    looked_at: usize,
+    /// The others of those that were looked at.
+    rejected: Vec<(Slot, PluginId, Rejection)>,
 }
 
 impl Profile {
@@ -55,7 +60,7 @@ impl Profile {
     pub fn schedule(
         &mut self,
         cache: &mut Cache,
-        volumes: &Volumes,
+        listers: &Listers,
         pod: &Pod,
         start: &mut usize,
     ) -> Outcome {
@@ -63,141 +68,153 @@ impl Profile {
         if nodes == 0 {
             return Outcome::NoNodes;
         }
-        self.classes.begin(cache);
-        let mut prepared = match self.classes.take(&pod.class) {
-            Some(prepared) => prepared,
-            None => match self.prepare_with(cache, volumes, pod) {
-                Preparation::Ready(prepared) => prepared,
-                Preparation::Refused(plugin, rejection) => {
-                    return self.refused(cache, pod, nodes, plugin, &rejection);
-                }
-            },
-        };
-        prepared.begin(cache);
-        let outcome = self.choose(cache, pod, &mut prepared, start);
-        self.classes.put(&pod.class, prepared, nodes);
-        outcome
-    }
-
-    fn prepare_with(&self, cache: &mut Cache, volumes: &Volumes, pod: &Pod) -> Preparation {
+        let (local, wide) = (self.classes.take_local(pod, cache), self.classes.take_wide(pod, cache));
         let mut symbols = std::mem::take(&mut cache.symbols);
-        let prepared = self.prepare(cache, &mut symbols, volumes, pod);
+        let context = &mut Context { cache, symbols: &mut symbols, listers };
+        let local = local.map_or_else(|| self.prepare(context, pod), Ok);
+        let wide = wide.unwrap_or_else(|| self.count(context, pod));
         cache.symbols = symbols;
-        prepared
+        match local {
+            Ok(local) => {
+                let plugins = self.filters().map(|(id, _)| id).collect();
+                let mut prepared = Prepared { local, wide, plugins };
+                let outcome = self.choose(cache, listers, pod, &mut prepared, start);
+                self.classes.put(pod, prepared, nodes);
+                outcome
+            }
+            Err((plugin, rejection)) => {
+                let mut error =
+                    FitError { nodes, pre_filter: Some(rejection.reasons.join(", ")), ..FitError::default() };
+                error.plugins.insert(plugin);
+                self.unfit(&mut Attempt::new(cache, listers, None), pod, error)
+            }
+        }
     }
 
-    fn prepare(&self, cache: &Cache, symbols: &mut Symbols, volumes: &Volumes, pod: &Pod) -> Preparation {
-        let context = &mut Context { cache, symbols, volumes };
+    /// What looks at one node at a time.
+    fn prepare(&self, context: &mut Context<'_>, pod: &Pod) -> Result<Local, (PluginId, Rejection)> {
         let (mut filters, mut only): (Vec<_>, Option<(HashSet<CompactString>, PluginSet)>) =
             (Vec::new(), None);
-        for (id, plugin) in self.filters() {
-            let filter = match plugin.pre_filter(context, pod) {
+        for (place, (plugin, of)) in self.filters().enumerate() {
+            let part = match of.pre_filter(context, pod) {
                 PreFilter::Skip => continue,
-                PreFilter::Reject(rejection) => return Preparation::Refused(id, rejection),
+                PreFilter::Reject(rejection) => return Err((plugin, rejection)),
                 PreFilter::Filter(filter) => filter,
                 PreFilter::Only(names, filter) => {
                     let (known, by) = only.get_or_insert_with(|| (names.clone(), PluginSet::default()));
                     known.retain(|name| names.contains(name));
-                    by.insert(id);
+                    by.insert(plugin);
                     filter
                 }
             };
-            filters.push((id, filter));
+            filters.push(At { place, plugin, part });
         }
         let scores = self.scores().iter().enumerate();
-        let scores = scores
-            .filter_map(|(at, (id, _))| Some((at, self.plugin(*id).pre_score(context, pod)?)))
-            .collect();
-        Preparation::Ready(Prepared::new(filters, scores, only))
+        let scores = scores.filter_map(|(place, (plugin, _))| {
+            Some(At { place, plugin: *plugin, part: self.plugin(*plugin).pre_score(context, pod)? })
+        });
+        Ok(Local::new(filters, scores.collect(), only).begun(context.cache))
     }
 
-    fn refused(
-        &self,
-        cache: &Cache,
-        pod: &Pod,
-        nodes: usize,
-        plugin: PluginId,
-        rejection: &Rejection,
-    ) -> Outcome {
-        let mut error =
-            FitError { nodes, pre_filter: Some(rejection.reasons.join(", ")), ..FitError::default() };
-        error.plugins.insert(plugin);
-        self.unfit(cache, pod, error)
+    /// What looks at the pods of all nodes.
+    fn count(&self, context: &mut Context<'_>, pod: &Pod) -> Wide {
+        let filters = self.filters().enumerate().filter_map(|(place, (plugin, of))| {
+            Some(At { place, plugin, part: of.cluster_filter(context, pod)? })
+        });
+        let filters = filters.collect();
+        let scores = self.scores().iter().enumerate().filter_map(|(place, (plugin, _))| {
+            Some(At { place, plugin: *plugin, part: self.plugin(*plugin).cluster_score(context, pod)? })
+        });
+        let scores = scores.collect();
+        Wide::new(filters, scores, context.cache)
     }
 
-    fn unfit(&self, cache: &Cache, pod: &Pod, mut error: FitError) -> Outcome {
-        error.post_filter = self.post_filters().find_map(|p| p.post_filter(cache, pod, &error));
+    fn unfit(&self, attempt: &mut Attempt<'_>, pod: &Pod, mut error: FitError) -> Outcome {
+        match self.post_filters().find_map(|p| p.post_filter(attempt, pod, &error)) {
+            None => {}
+            Some(PostFilter::Nothing(message)) => error.post_filter = Some(message),
+            Some(PostFilter::Hopeless(message)) => {
+                (error.post_filter, error.void_nomination) = (Some(message), true);
+            }
+            Some(PostFilter::Preempt(preemption)) => error.preemption = Some(preemption),
+        }
         Outcome::Unfit(Box::new(error))
     }
 
-    fn choose(&self, cache: &Cache, pod: &Pod, prepared: &mut Prepared, start: &mut usize) -> Outcome {
+    fn choose(
+        &self,
+        cache: &Cache,
+        listers: &Listers,
+        pod: &Pod,
+        prepared: &mut Prepared,
+        start: &mut usize,
+    ) -> Outcome {
         // A nominated node that fits is taken without looking at others.
-        if !pod.nominated_node_name.is_empty()
-            && let Some(slot) = cache.slot(&pod.nominated_node_name)
+        if let Some(slot) = cache.slot(&pod.nominated_node_name)
+            && prepared.judge(cache, slot, pod).is_ok()
         {
-            prepared.judge(cache, slot);
-            if matches!(prepared.known(slot), Some(Verdict::Fits(_))) {
-                return Outcome::Node(Chosen {
-                    node: cache.node(slot).name.clone(),
-                    evaluated: 1,
-                    feasible: 1,
-                });
-            }
+            return Outcome::Node(Chosen { node: cache.node(slot).name.clone(), evaluated: 1, feasible: 1 });
         }
         let candidates: Option<Vec<Slot>> = prepared
+            .local
             .only
             .as_ref()
             .map(|(names, _)| names.iter().filter_map(|name| cache.slot(name)).collect());
         let slots = candidates.as_deref().unwrap_or(cache.order());
-        let (feasible, looked_at) = self.find(cache, prepared, slots, *start);
-        *start = (*start + looked_at) % cache.order().len();
-        if feasible.is_empty() {
-            let error = self.diagnose(cache, prepared, slots);
-            return self.unfit(cache, pod, error);
+        let found = self.find(cache, pod, prepared, slots, *start);
+        *start = (*start + found.looked_at) % cache.order().len();
+        if found.feasible.is_empty() {
+            let error = self.diagnose(cache, prepared, found.rejected);
+            return self.unfit(&mut Attempt::new(cache, listers, Some(prepared)), pod, error);
         }
-        let best = if let [one] = feasible[..] { one } else { self.best(prepared, &feasible) };
+        let best = match found.feasible[..] {
+            [one] => one,
+            _ => self.best(cache, prepared, &found.feasible),
+        };
         Outcome::Node(Chosen {
             node: cache.node(best).name.clone(),
-            evaluated: looked_at,
-            feasible: feasible.len(),
+            evaluated: found.looked_at,
+            feasible: found.feasible.len(),
         })
     }
 
-    /// The nodes that fit, and how many were looked at for them.
-    fn find(
-        &self,
-        cache: &Cache,
-        prepared: &mut Prepared,
-        slots: &[Slot],
-        start: usize,
-    ) -> (Vec<Slot>, usize) {
+    fn find(&self, cache: &Cache, pod: &Pod, prepared: &mut Prepared, slots: &[Slot], start: usize) -> Found {
         let wanted = if self.scores().is_empty() { 1 } else { enough(slots.len(), self.percentage()) };
-        let (mut feasible, mut looked_at) = (Vec::with_capacity(wanted), 0);
+        let mut found = Found { feasible: Vec::with_capacity(wanted), looked_at: 0, rejected: Vec::new() };
         if slots.is_empty() {
-            return (feasible, 0);
+            return found;
         }
         let start = start % slots.len();
         for slot in slots[start..].iter().chain(&slots[..start]) {
-            prepared.judge(cache, *slot);
-            looked_at += 1;
-            if matches!(prepared.known(*slot), Some(Verdict::Fits(_))) {
-                feasible.push(*slot);
-                if feasible.len() >= wanted {
-                    break;
+            found.looked_at += 1;
+            match prepared.judge(cache, *slot, pod) {
+                Ok(()) => {
+                    found.feasible.push(*slot);
+                    if found.feasible.len() >= wanted {
+                        break;
+                    }
                 }
+                // Why not is only told if no node fits.
+                Err((plugin, why)) if found.feasible.is_empty() => {
+                    found.rejected.push((*slot, plugin, why));
+                }
+                Err(_) => {}
             }
         }
-        (feasible, looked_at)
+        found
     }
 
-    fn diagnose(&self, cache: &Cache, prepared: &Prepared, slots: &[Slot]) -> FitError {
+    fn diagnose(
+        &self,
+        cache: &Cache,
+        prepared: &Prepared,
+        rejected: Vec<(Slot, PluginId, Rejection)>,
+    ) -> FitError {
         let mut error = FitError { nodes: cache.order().len(), ..FitError::default() };
-        for slot in slots {
-            if let Some(Verdict::Rejected(plugin, rejection)) = prepared.known(*slot) {
-                error.add(*slot, *plugin, rejection);
-            }
+        for (slot, plugin, rejection) in rejected {
+            error.add(slot, plugin, rejection);
         }
-        if let Some((_, by)) = &prepared.only {
+        if let Some((_, by)) = &prepared.local.only {
             let names = go_list(by.iter().map(|id| self.plugin(id).name()));
             error.absent = Some(format!("node(s) didn't satisfy plugin(s) {names}"));
             for id in by.iter() {
@@ -208,8 +225,8 @@ impl Profile {
     }
 
     /// One of the best-scored at random.
-    fn best(&self, prepared: &Prepared, feasible: &[Slot]) -> Slot {
-        let totals = self.totals(prepared, feasible);
+    fn best(&self, cache: &Cache, prepared: &mut Prepared, feasible: &[Slot]) -> Slot {
+        let totals = self.totals(cache, prepared, feasible);
         let (mut best, mut most, mut ties) = (feasible[0], i64::MIN, 0_u32);
         for (slot, total) in feasible.iter().zip(totals) {
             if total > most {
@@ -225,20 +242,21 @@ impl Profile {
     }
 
     /// Weighted sums of the normalised scores.
-    pub fn totals(&self, prepared: &Prepared, feasible: &[Slot]) -> Vec<i64> {
-        let raw = |slot: &Slot, at: usize| match prepared.known(*slot) {
-            Some(Verdict::Fits(scores)) => scores.get(at).copied().unwrap_or(0),
-            _ => 0,
-        };
+    pub fn totals(&self, cache: &Cache, prepared: &mut Prepared, feasible: &[Slot]) -> Vec<i64> {
         let mut totals = vec![0; feasible.len()];
-        for (at, (plugin, score)) in prepared.scores.iter().enumerate() {
-            let weight = self.scores()[*plugin].1;
-            let how = score.normalize();
-            let highest =
-                if how == Normalize::No { 0 } else { feasible.iter().map(|s| raw(s, at)).max().unwrap_or(0) };
+        for (at, score) in prepared.local.scores.iter().enumerate() {
+            let weight = self.scores()[score.place].1;
+            let how = score.part.normalize();
+            let raw = |slot: &Slot| prepared.local.raw(*slot, at);
+            let highest = if how == Normalize::No { 0 } else { feasible.iter().map(raw).max().unwrap_or(0) };
             for (total, slot) in totals.iter_mut().zip(feasible) {
-                *total += weight * normalized(raw(slot, at), highest, how);
+                *total += weight * normalized(raw(slot), highest, how);
             }
+        }
+        for score in &mut prepared.wide.scores {
+            let weight = self.scores()[score.place].1;
+            let given = score.part.scores(cache, feasible).into_iter().flatten();
+            totals.iter_mut().zip(given).for_each(|(total, score)| *total += weight * score);
         }
         totals
     }

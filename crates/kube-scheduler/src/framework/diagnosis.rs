@@ -2,9 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
 
 use super::{PluginId, PluginSet, Rejection};
 use crate::cache::Slot;
+use crate::pod::Pod;
+
+/// Where a pod can go once others are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preemption {
+    pub node: CompactString,
+    /// The most important first.
+    pub victims: Vec<Arc<Pod>>,
+}
 
 /// No node would do.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +29,18 @@ pub struct FitError {
     /// What is said of the nodes that were not, because a plugin named others as the only ones.
     pub absent: Option<String>,
     pub post_filter: Option<String>,
+    /// The pods that make room for this one.
+    pub preemption: Option<Preemption>,
+    /// A node that the pod was nominated for has no place for it any more.
+    pub void_nomination: bool,
     /// Who refused: the events that these wait for bring the pod back.
     pub plugins: PluginSet,
 }
 
 impl FitError {
-    pub fn add(&mut self, slot: Slot, plugin: PluginId, rejection: &Rejection) {
+    pub fn add(&mut self, slot: Slot, plugin: PluginId, rejection: Rejection) {
         self.plugins.insert(plugin);
-        self.rejected.push((slot, rejection.clone()));
+        self.rejected.push((slot, rejection));
     }
 
     /// `0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable.`
@@ -71,12 +87,12 @@ mod tests {
     fn messages() {
         let mut error = FitError { nodes: 12, ..FitError::default() };
         for slot in 0..10 {
-            error.add(slot, PluginId(1), &Rejection::unresolvable("node(s) had untolerated taint(s)"));
+            error.add(slot, PluginId(1), Rejection::unresolvable("node(s) had untolerated taint(s)"));
         }
         let mut two = Rejection::unschedulable("Insufficient cpu");
         two.reasons.push("Insufficient memory".into());
-        error.add(10, PluginId(2), &two);
-        error.add(11, PluginId(2), &Rejection::unschedulable("Insufficient cpu"));
+        error.add(10, PluginId(2), two);
+        error.add(11, PluginId(2), Rejection::unschedulable("Insufficient cpu"));
         assert_eq!(
             error.message(),
             "0/12 nodes are available: 1 Insufficient memory, 10 node(s) had untolerated taint(s), 2 Insufficient cpu."
@@ -94,7 +110,7 @@ mod tests {
             absent: Some("node(s) didn't satisfy plugin(s) [NodeAffinity]".into()),
             ..FitError::default()
         };
-        absent.add(0, PluginId(1), &Rejection::unschedulable("Too many pods"));
+        absent.add(0, PluginId(1), Rejection::unschedulable("Too many pods"));
         assert_eq!(
             absent.message(),
             "0/3 nodes are available: 1 Too many pods, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]."

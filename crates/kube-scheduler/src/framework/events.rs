@@ -100,13 +100,13 @@ impl<'a> Change<'a> {
     }
 
     pub fn pod_changed(old: &'a Pod, new: &'a Pod) -> Self {
-        let kinds = Kinds::when(old.labels != new.labels, Kinds::ASSIGNED_POD_LABEL)
+        let kinds = Kinds::when(old.labels() != new.labels(), Kinds::ASSIGNED_POD_LABEL)
             .and(Kinds::when(is_smaller(old, new), Kinds::ASSIGNED_POD_SCALE_DOWN));
         Self { kinds, label: "AssignedPodUpdate", subject: Subject::PodChanged { old, new } }
     }
 
     pub fn own(old: &'a Pod, new: &'a Pod) -> Self {
-        let kinds = Kinds::when(old.labels != new.labels, Kinds::OWN_LABEL)
+        let kinds = Kinds::when(old.labels() != new.labels(), Kinds::OWN_LABEL)
             .and(Kinds::when(old.spec().tolerations != new.spec().tolerations, Kinds::OWN_TOLERATION))
             .and(Kinds::when(!old.gates.is_empty() && new.gates.is_empty(), Kinds::OWN_GATES_GONE))
             .and(Kinds::when(is_smaller(old, new), Kinds::OWN_SCALE_DOWN));

@@ -1,10 +1,13 @@
 //! The scheduling framework: what a plugin can do, and at which of upstream's extension points.
 //!
 //! A plugin prepares a [`Filter`] and a [`Score`] for a pod once; these judge the nodes one by one. Their verdicts
-//! hold for all pods of the same class until the node changes, so that equal pods share them.
+//! hold for all pods of the same class until the node changes, so that equal pods share them. What looks at pods of
+//! other nodes too is a [`ClusterFilter`] or a [`ClusterScore`]: it counts once, for all pods of the same class and
+//! kin, and is then told of every pod that comes to a node or leaves one.
 //!
 //! Deliberately absent: plugins from outside the binary, and extenders.
 
+mod attempt;
 mod classes;
 mod cycle;
 pub mod diagnosis;
@@ -19,16 +22,17 @@ use async_trait::async_trait;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
+pub use attempt::Attempt;
 pub use classes::Classes;
 pub use cycle::{Chosen, Outcome};
-pub use diagnosis::FitError;
+pub use diagnosis::{FitError, Preemption};
 pub use events::{Change, Kinds};
 pub use profile::Profile;
 
-use crate::cache::{Cache, NodeInfo};
+use crate::cache::{Cache, Moved, NodeInfo, Slot};
+use crate::listers::Listers;
 use crate::pod::Pod;
 use crate::resources::Symbols;
-use crate::volumes::Volumes;
 
 /// The highest score that a plugin gives a node, after normalisation.
 pub const MAX_SCORE: i64 = 100;
@@ -82,7 +86,7 @@ pub struct Context<'a> {
     pub cache: &'a Cache,
     /// The cache's own, taken out so that new strings can be added.
     pub symbols: &'a mut Symbols,
-    pub volumes: &'a Volumes,
+    pub listers: &'a Listers,
 }
 
 /// Judges nodes for the pods of one class.
@@ -115,6 +119,23 @@ pub trait Score: Send {
     }
 }
 
+/// Judges nodes by what is on all of them, for the pods of one class and kin.
+pub trait ClusterFilter: Send {
+    fn filter(&self, slot: Slot) -> Result<(), Rejection>;
+
+    /// A pod came to a node or left it. The nodes themselves are as they were when the filter was prepared.
+    fn moved(&mut self, cache: &Cache, moved: &Moved);
+}
+
+/// Scores nodes by what is on all of them, for the pods of one class and kin.
+pub trait ClusterScore: Send {
+    /// See [`ClusterFilter::moved`].
+    fn moved(&mut self, cache: &Cache, moved: &Moved);
+
+    /// The score of each feasible node, 0 to 100; None: no opinion.
+    fn scores(&mut self, cache: &Cache, feasible: &[Slot]) -> Option<Vec<i64>>;
+}
+
 /// What PreFilter leads to.
 pub enum PreFilter {
     /// The plugin has nothing against any node.
@@ -124,6 +145,17 @@ pub enum PreFilter {
     Only(HashSet<CompactString>, Box<dyn Filter>),
     /// No node will do.
     Reject(Rejection),
+}
+
+/// What PostFilter leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostFilter {
+    /// Nothing can be done; added to the message of why no node fits.
+    Nothing(String),
+    /// The same, and a nomination that the pod may have is void.
+    Hopeless(String),
+    /// Make room.
+    Preempt(Preemption),
 }
 
 /// The extension points.
@@ -179,8 +211,18 @@ pub trait Plugin: Send + Sync {
         None
     }
 
-    /// After no node fitted: what the first plugin that has something to say adds to the message.
-    fn post_filter(&self, _cache: &Cache, _pod: &Pod, _error: &FitError) -> Option<String> {
+    /// What [`Plugin::pre_filter`] is for filters that look at one node at a time; None: nothing against any.
+    fn cluster_filter(&self, _context: &mut Context<'_>, _pod: &Pod) -> Option<Box<dyn ClusterFilter>> {
+        None
+    }
+
+    /// What [`Plugin::pre_score`] is for scores that look at one node at a time.
+    fn cluster_score(&self, _context: &mut Context<'_>, _pod: &Pod) -> Option<Box<dyn ClusterScore>> {
+        None
+    }
+
+    /// After no node fitted: what the first plugin that has something to say makes of it.
+    fn post_filter(&self, _attempt: &mut Attempt<'_>, _pod: &Pod, _error: &FitError) -> Option<PostFilter> {
         None
     }
 

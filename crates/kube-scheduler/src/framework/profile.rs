@@ -80,6 +80,11 @@ impl Profile {
         &self.scores
     }
 
+    /// Counts over all nodes anew: what pods are counted by is different.
+    pub fn forget_counts(&mut self, namespace: Option<&str>) {
+        self.classes.forget_wide(namespace);
+    }
+
     pub fn percentage(&self) -> usize {
         self.percentage
     }

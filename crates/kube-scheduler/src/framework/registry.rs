@@ -48,10 +48,10 @@ pub const KNOWN: &[Known] = &[
     known("NodeVolumeLimits", 0, true, false),
     known("VolumeBinding", 0, true, false),
     known("VolumeZone", 0, true, false),
-    known("PodTopologySpread", 2, true, false),
-    known("InterPodAffinity", 2, true, false),
+    known("PodTopologySpread", 2, true, true),
+    known("InterPodAffinity", 2, true, true),
     known("DynamicResources", 2, true, false),
-    known("DefaultPreemption", 0, true, false),
+    known("DefaultPreemption", 0, true, true),
     known("NodeResourcesBalancedAllocation", 1, true, true),
     known("ImageLocality", 1, true, true),
     known("DefaultBinder", 0, true, true),
@@ -72,6 +72,9 @@ pub struct Arguments {
     pub fit: NodeResourcesFit,
     pub balanced: NodeResourcesBalancedAllocation,
     pub affinity: NodeAffinity,
+    pub pods: InterPodAffinity,
+    pub spread: PodTopologySpread,
+    pub preemption: DefaultPreemption,
 }
 
 /// The plugin of a name; None where there is nothing of it yet.
@@ -88,10 +91,10 @@ pub fn build(name: &str, arguments: &mut Arguments, api: Option<&Api>) -> Option
         "NodeResourcesBalancedAllocation" => Arc::new(std::mem::take(&mut arguments.balanced)),
         "ImageLocality" => Arc::new(ImageLocality),
         "VolumeBinding" => Arc::new(VolumeBinding),
-        "PodTopologySpread" => Arc::new(PodTopologySpread),
-        "InterPodAffinity" => Arc::new(InterPodAffinity),
+        "PodTopologySpread" => Arc::new(std::mem::take(&mut arguments.spread)),
+        "InterPodAffinity" => Arc::new(std::mem::take(&mut arguments.pods)),
         "DynamicResources" => Arc::new(DynamicResources),
-        "DefaultPreemption" => Arc::new(DefaultPreemption),
+        "DefaultPreemption" => Arc::new(std::mem::take(&mut arguments.preemption)),
         "DefaultBinder" => Arc::new(DefaultBinder { api: api.cloned() }),
         _ => return None,
     })

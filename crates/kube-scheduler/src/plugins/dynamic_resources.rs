@@ -1,8 +1,7 @@
 //! DynamicResources, as far as it must not be ignored: a pod with resource claims is refused, by name, until it is
 //! built.
 
-use crate::cache::Cache;
-use crate::framework::{Context, FitError, Plugin, Point, PreFilter, Rejection};
+use crate::framework::{Attempt, Context, FitError, Plugin, Point, PostFilter, PreFilter, Rejection};
 use crate::pod::Pod;
 
 pub const REFUSAL: &str = "resourceClaims (DynamicResources) are not built in this scheduler yet";
@@ -28,7 +27,7 @@ impl Plugin for DynamicResources {
 
     /// Upstream's plugin misses what its PreFilter would have left when another's PreFilter refused the pod before
     /// it, says so, and with that ends the extension point.
-    fn post_filter(&self, _: &Cache, _: &Pod, error: &FitError) -> Option<String> {
-        error.pre_filter.is_some().then(|| "not found".into())
+    fn post_filter(&self, _: &mut Attempt<'_>, _: &Pod, error: &FitError) -> Option<PostFilter> {
+        error.pre_filter.is_some().then(|| PostFilter::Nothing("not found".into()))
     }
 }

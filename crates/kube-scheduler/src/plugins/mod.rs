@@ -1,7 +1,7 @@
 //! The plugins, under upstream's names.
 //!
-//! Deliberately absent, as later issues bring them: the scores of spreading and of inter-pod affinity, delayed binding
-//! of volumes, their limits, zones and conflicts, preempting, dynamic resource allocation, gangs.
+//! Deliberately absent, as later issues bring them: delayed binding of volumes, their limits, zones and conflicts,
+//! dynamic resource allocation, gangs.
 
 pub mod binder;
 pub mod dynamic_resources;
@@ -20,5 +20,7 @@ pub mod taint_toleration;
 pub mod topology_spread;
 pub mod volume_binding;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::framework::registry::{Arguments, build};
 use crate::framework::{Context, Plugin, PreFilter, Rejection};
+use crate::listers::Listers;
 use crate::plugins::node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit, Strategy, Weighted};
 use crate::testing::{node, pod};
-use crate::volumes::Volumes;
 
 /// The first of the nodes is judged; `pods` are on it.
 struct Case {
@@ -33,7 +33,7 @@ impl Case {
         let mut symbols = std::mem::take(&mut self.cache.symbols);
         let pod = pod(view, &mut symbols);
         let context =
-            &mut Context { cache: &self.cache, symbols: &mut symbols, volumes: &Volumes::default() };
+            &mut Context { cache: &self.cache, symbols: &mut symbols, listers: &Listers::default() };
         let prepared = plugin.pre_filter(context, &pod);
         self.cache.symbols = symbols;
         match prepared {
@@ -55,7 +55,7 @@ impl Case {
         let mut symbols = std::mem::take(&mut self.cache.symbols);
         let pod = pod(view, &mut symbols);
         let context =
-            &mut Context { cache: &self.cache, symbols: &mut symbols, volumes: &Volumes::default() };
+            &mut Context { cache: &self.cache, symbols: &mut symbols, listers: &Listers::default() };
         let score = plugin.pre_score(context, &pod);
         self.cache.symbols = symbols;
         score.map(|s| s.score(&self.cache, self.node()))

@@ -45,7 +45,7 @@ enum Claim {
 }
 
 fn look_up(context: &Context<'_>, namespace: &str, name: &str) -> Claim {
-    let Some(claim) = context.volumes.claims.get(namespace, name) else {
+    let Some(claim) = context.listers.claims.get(namespace, name) else {
         return Claim::Refused(Rejection::unresolvable(format!("persistentvolumeclaim {name:?} not found")));
     };
     if claim.metadata.deletion_timestamp.is_some() {
@@ -58,7 +58,7 @@ fn look_up(context: &Context<'_>, namespace: &str, name: &str) -> Claim {
     }
     let class = claim.spec.storage_class_name.as_deref().unwrap_or_default();
     let waits = context
-        .volumes
+        .listers
         .classes
         .get("", class)
         .is_some_and(|c| c.volume_binding_mode == "WaitForFirstConsumer");
@@ -89,7 +89,7 @@ impl Plugin for VolumeBinding {
         }
         for name in &pod.spec().claims {
             let volume = match look_up(context, pod.key.namespace(), name) {
-                Claim::Bound(volume) => context.volumes.volumes.get("", &volume),
+                Claim::Bound(volume) => context.listers.volumes.get("", &volume),
                 Claim::Refused(rejection) => return PreFilter::Reject(rejection),
             };
             let Some(volume) = volume else {

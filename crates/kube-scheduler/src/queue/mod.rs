@@ -5,7 +5,9 @@
 //! One task owns the queue, applies changes between two cycles and parks a rejected pod before it reads the next
 //! change. So no change that comes while a pod is being tried can be lost, and none has to be recorded for it.
 //!
-//! Deliberately absent: nominations, and any order other than PrioritySort's.
+//! A pod that preempts others is held until that is done: it would only preempt more.
+//!
+//! Deliberately absent: any order other than PrioritySort's.
 
 mod heap;
 
@@ -68,6 +70,16 @@ pub struct Queued {
     rejections: u32,
     errors: u32,
     ticket: u64,
+    hold: Hold,
+}
+
+/// Whether a pod may come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    No,
+    Held,
+    /// It was to come back meanwhile.
+    Missed,
 }
 
 /// Times of the queue.
@@ -138,6 +150,7 @@ impl Queue {
             rejections: 0,
             errors: 0,
             ticket: 0,
+            hold: Hold::No,
         };
         self.pods.insert(uid.clone(), queued);
         self.put(&uid, if gated_by.is_some() { Place::Gated } else { Place::Active }, now);
@@ -198,15 +211,36 @@ impl Queue {
 
     /// Brings a waiting pod back: it is tried when its backoff is over.
     pub fn activate(&mut self, uid: &str, now: Instant) {
-        let Some(queued) = self.pods.get(uid) else { return };
+        let Some(queued) = self.pods.get_mut(uid) else { return };
         if !matches!(queued.place, Place::Unschedulable | Place::Gated) {
             return;
         }
+        if queued.hold != Hold::No {
+            queued.hold = Hold::Missed;
+            return;
+        }
+        let Some(queued) = self.pods.get(uid) else { return };
         let since = queued.since;
         if queued.place == Place::Gated || since + self.backoff_of(queued) <= now {
             self.put(uid, Place::Active, now);
         } else {
             self.put(uid, Place::Backoff, since);
+        }
+    }
+
+    /// Keeps a parked pod from coming back until [`Queue::release`].
+    pub fn hold(&mut self, uid: &str) {
+        if let Some(queued) = self.pods.get_mut(uid) {
+            queued.hold = Hold::Held;
+        }
+    }
+
+    /// Ends [`Queue::hold`]; brings the pod back if it was to come back meanwhile, or `now_again`.
+    pub fn release(&mut self, uid: &str, now_again: bool, now: Instant) {
+        let Some(queued) = self.pods.get_mut(uid) else { return };
+        let missed = std::mem::replace(&mut queued.hold, Hold::No) == Hold::Missed;
+        if missed || now_again {
+            self.activate(uid, now);
         }
     }
 

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use client::Event;
+use compact_str::CompactString;
 use tokio::time::Instant;
 
 use crate::cache::{Cache, NodeInfo};
-use crate::framework::{Change, Context, Outcome, PluginId, PluginSet, Profile};
+use crate::framework::{Change, Context, FitError, Outcome, PluginId, PluginSet, Preemption, Profile};
+use crate::listers::Listers;
 use crate::pod::{Class, Pod};
 use crate::queue::{Place, Queue, Queued, Times};
 use crate::views::{NodeView, PodView};
-use crate::volumes::Volumes;
 
 /// `reason` of the PodScheduled condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,23 @@ impl Failure {
     }
 }
 
+/// What becomes of a pod's `nominatedNodeName`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nomination {
+    Keep,
+    Clear,
+    Set(CompactString),
+}
+
 /// What is to be done about a pod that was tried.
 #[derive(Debug)]
 pub enum Decision {
     /// Bind it; the answer goes to [`Core::bound`] or [`Core::not_bound`]. The pod has its node.
     Bind { queued: Queued, pod: Arc<Pod> },
     /// Tell why it got no node.
-    Fail { queued: Queued, failure: Failure, message: String },
+    Fail { queued: Queued, failure: Failure, message: String, nomination: Nomination },
+    /// The same, and make room for it. It is held until [`Core::preempted`].
+    Preempt { queued: Queued, message: String, preemption: Preemption, demoted: Vec<Arc<Pod>> },
     /// It is being deleted.
     Skip { queued: Queued },
     /// It has its node already.
@@ -48,14 +59,14 @@ pub struct Core {
     profiles: Vec<Profile>,
     pub queue: Queue,
     pub cache: Cache,
-    volumes: Volumes,
+    listers: Listers,
     /// Where the next cycle begins with the nodes.
     start: usize,
 }
 
 impl Core {
-    pub fn new(profiles: Vec<Profile>, times: Times, volumes: Volumes) -> Self {
-        Self { profiles, queue: Queue::new(times), cache: Cache::default(), volumes, start: 0 }
+    pub fn new(profiles: Vec<Profile>, times: Times, listers: Listers) -> Self {
+        Self { profiles, queue: Queue::new(times), cache: Cache::default(), listers, start: 0 }
     }
 
     pub fn profile(&self, at: usize) -> &Profile {
@@ -107,9 +118,14 @@ impl Core {
         if !view.status.is_active() {
             return self.pod_gone(uid, now);
         }
+        if view.spec.node_name.is_empty() && !self.profiles.iter().any(|p| p.name == view.spec.scheduler_name)
+        {
+            return;
+        }
         let pod = Arc::new(Pod::from_view(view, &mut self.cache.symbols));
         if pod.is_assigned() {
             self.queue.remove(uid);
+            self.cache.nominations.remove(uid);
             self.assigned_pod(pod, now);
         } else if let Some(profile) = self.profiles.iter().position(|p| p.name == pod.scheduler_name) {
             self.waiting_pod(pod, profile, now);
@@ -127,6 +143,7 @@ impl Core {
 
     fn waiting_pod(&mut self, pod: Arc<Pod>, profile: usize, now: Instant) {
         let gated = self.profiles[profile].pre_enqueue(&pod).err().map(|(id, _)| id);
+        self.nominate_as_told(&pod);
         let Some(known) = self.queue.get(&pod.uid) else {
             // Bound by us, and the API is behind.
             if !self.cache.is_assumed(&pod.uid) {
@@ -145,6 +162,20 @@ impl Core {
         }
     }
 
+    /// Follows what the API says of a nomination; one of ours that it does not know yet stays.
+    fn nominate_as_told(&mut self, pod: &Arc<Pod>) {
+        let nominations = &mut self.cache.nominations;
+        let told_before = self.queue.get(&pod.uid).is_some_and(|q| !q.pod.nominated_node_name.is_empty());
+        match nominations.node(&pod.uid).cloned() {
+            _ if !pod.nominated_node_name.is_empty() => {
+                nominations.set(pod.clone(), &pod.nominated_node_name);
+            }
+            Some(_) if told_before => nominations.remove(&pod.uid),
+            Some(ours) => nominations.set(pod.clone(), &ours),
+            None => {}
+        }
+    }
+
     fn own_change(&mut self, old: &Pod, pod: &Pod, profile: usize, rejected_by: PluginSet, now: Instant) {
         let change = Change::own(old, pod);
         if !change.kinds.is_none() && rejected_by.iter().any(|id| self.hint(profile, id, pod, &change)) {
@@ -153,15 +184,17 @@ impl Core {
     }
 
     fn pod_gone(&mut self, uid: &str, now: Instant) {
-        self.queue.remove(uid);
-        if let Some(pod) = self.cache.remove_pod(uid) {
+        let waited = self.queue.remove(uid).map(|q| self.as_nominated(q.pod));
+        let nominated = waited.filter(|p| !p.nominated_node_name.is_empty());
+        self.cache.nominations.remove(uid);
+        if let Some(pod) = self.cache.remove_pod(uid).or(nominated) {
             self.change(&Change::pod_deleted(&pod), now);
         }
     }
 
     fn hint(&mut self, profile: usize, id: PluginId, pod: &Pod, change: &Change<'_>) -> bool {
         let mut symbols = std::mem::take(&mut self.cache.symbols);
-        let context = &mut Context { cache: &self.cache, symbols: &mut symbols, volumes: &self.volumes };
+        let context = &mut Context { cache: &self.cache, symbols: &mut symbols, listers: &self.listers };
         let hint = self.profiles[profile].hint(id, context, pod, change);
         self.cache.symbols = symbols;
         hint
@@ -200,8 +233,9 @@ impl Core {
             self.queue.remove(&uid);
             return Some(Decision::Nothing);
         }
+        let pod = self.as_nominated(pod);
         let profile = &mut self.profiles[queued.profile];
-        Some(match profile.schedule(&mut self.cache, &self.volumes, &pod, &mut self.start) {
+        Some(match profile.schedule(&mut self.cache, &self.listers, &pod, &mut self.start) {
             Outcome::Node(chosen) => self.place(queued, &chosen.node, now),
             Outcome::NoNodes => {
                 self.queue.park(&uid, PluginSet::default(), now);
@@ -209,13 +243,54 @@ impl Core {
                     queued,
                     failure: Failure::Unschedulable,
                     message: "no nodes available to schedule pods".into(),
+                    nomination: Nomination::Keep,
                 }
             }
-            Outcome::Unfit(error) => {
-                self.queue.park(&uid, error.plugins, now);
-                Decision::Fail { queued, failure: Failure::Unschedulable, message: error.message() }
-            }
+            Outcome::Unfit(error) => self.unfit(queued, *error, now),
         })
+    }
+
+    /// The pod with the node that we nominated it for, if the API does not tell of it yet.
+    fn as_nominated(&self, pod: Arc<Pod>) -> Arc<Pod> {
+        match self.cache.nominations.node(&pod.uid) {
+            Some(node) if *node != pod.nominated_node_name => {
+                Arc::new(Pod { nominated_node_name: node.clone(), ..(*pod).clone() })
+            }
+            _ => pod,
+        }
+    }
+
+    fn unfit(&mut self, queued: Queued, error: FitError, now: Instant) -> Decision {
+        let (uid, message) = (&queued.pod.uid, error.message());
+        self.queue.park(uid, error.plugins, now);
+        if let Some(preemption) = error.preemption {
+            let nominations = &mut self.cache.nominations;
+            nominations.set(queued.pod.clone(), &preemption.node);
+            let lesser = |p: &&Arc<Pod>| p.priority < queued.pod.priority;
+            let demoted: Vec<_> = nominations.on(&preemption.node).iter().filter(lesser).cloned().collect();
+            demoted.iter().for_each(|p| nominations.remove(&p.uid));
+            self.queue.hold(uid);
+            return Decision::Preempt { queued, message, preemption, demoted };
+        }
+        let void = error.void_nomination && self.cache.nominations.node(uid).is_some();
+        let nomination = if void { Nomination::Clear } else { Nomination::Keep };
+        if void {
+            self.cache.nominations.remove(uid);
+        }
+        Decision::Fail { queued, failure: Failure::Unschedulable, message, nomination }
+    }
+
+    /// The victims are told to go, or could not be.
+    pub fn preempted(&mut self, pod: &Pod, done: bool, now: Instant) {
+        if !done {
+            self.cache.nominations.remove(&pod.uid);
+        }
+        self.queue.release(&pod.uid, !done, now);
+    }
+
+    /// Labels of namespaces, or what selects pods, changed: in a namespace, or everywhere.
+    pub fn forget_counts(&mut self, namespace: Option<&str>) {
+        self.profiles.iter_mut().for_each(|p| p.forget_counts(namespace));
     }
 
     fn place(&mut self, queued: Queued, node: &str, now: Instant) -> Decision {
@@ -231,7 +306,8 @@ impl Core {
                 rejected_by.insert(id);
                 self.queue.park(&pod.uid, rejected_by, now);
                 let message = format!("0/1 nodes are available: 1 {}.", rejection.reasons.join(", "));
-                Decision::Fail { queued, failure: Failure::Unschedulable, message }
+                let (failure, nomination) = (Failure::Unschedulable, Nomination::Keep);
+                Decision::Fail { queued, failure, message, nomination }
             }
         }
     }

@@ -18,7 +18,7 @@ impl Cluster {
         let options = Options::parse(["kube-scheduler"].map(Into::into)).unwrap().options;
         let settings = Settings::from_options(&options).unwrap();
         let core =
-            Core::new(vec![settings.profiles[0].build(None).unwrap()], Times::default(), Volumes::default());
+            Core::new(vec![settings.profiles[0].build(None).unwrap()], Times::default(), Listers::default());
         Self { core, nodes: HashMap::new(), pods: HashMap::new() }
     }
 
@@ -56,6 +56,10 @@ impl Cluster {
             Some(Decision::Bind { pod, .. }) => format!("{} -> {}", pod.uid, pod.node_name),
             Some(Decision::Fail { queued, message, .. }) => {
                 format!("{}: {}", queued.pod.uid, message.split(". ").next().unwrap())
+            }
+            Some(Decision::Preempt { queued, preemption, .. }) => {
+                let victims: Vec<_> = preemption.victims.iter().map(|p| p.uid.as_str()).collect();
+                format!("{} preempts {} on {}", queued.pod.uid, victims.join(" "), preemption.node)
             }
             Some(other) => format!("{other:?}"),
             None => String::new(),
@@ -206,4 +210,59 @@ async fn a_pod_that_others_keep_away_waits_for_these() {
     );
     cluster.delete("there");
     assert_eq!(cluster.cycle(), "alone -> a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_preempts_waits_for_its_victims_and_keeps_its_place() {
+    let mut cluster = Cluster::new();
+    cluster.node("a", json!({}));
+    cluster.pod("low", "2", json!({"nodeName": "a", "priority": 1}));
+    cluster.pod("high", "2", json!({"priority": 9}));
+    assert_eq!(cluster.cycle(), "high preempts low on a");
+    let high = cluster.core.queue.get("high").unwrap().pod.clone();
+    // Until the victims are told, nothing brings it back.
+    cluster.node("b", json!({"status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}}}));
+    cluster.delete("low");
+    assert_eq!((cluster.place("high"), cluster.cycle().as_str()), (Some(Place::Unschedulable), ""));
+    // A less important pod does not get the place.
+    cluster.pod("middle", "2", json!({"priority": 5}));
+    assert_eq!(cluster.cycle(), "middle: 0/2 nodes are available: 2 Insufficient cpu");
+    cluster.core.preempted(&high, true, Instant::now());
+    assert_eq!(cluster.cycle(), "high -> a");
+    assert!(cluster.core.cache.nominations.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preemption_that_fails_is_void_and_tried_again() {
+    let mut cluster = Cluster::new();
+    cluster.node("a", json!({}));
+    cluster.pod("low", "2", json!({"nodeName": "a", "priority": 1}));
+    cluster.pod("high", "2", json!({"priority": 9}));
+    assert_eq!(cluster.cycle(), "high preempts low on a");
+    let high = cluster.core.queue.get("high").unwrap().pod.clone();
+    cluster.core.preempted(&high, false, Instant::now());
+    assert!(cluster.core.cache.nominations.is_empty());
+    assert_eq!(cluster.cycle(), "high preempts low on a");
+    // It goes away itself: who waited for its place hears of it.
+    cluster.pod("middle", "1", json!({"priority": 9}));
+    cluster.delete("low");
+    assert_eq!(cluster.cycle(), "middle: 0/1 nodes are available: 1 Insufficient cpu");
+    cluster.delete("high");
+    assert_eq!(cluster.cycle(), "middle -> a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_important_takes_a_nominated_place_over() {
+    let mut cluster = Cluster::new();
+    cluster.node("a", json!({}));
+    cluster.pod("low", "2", json!({"nodeName": "a", "priority": 1}));
+    cluster.pod("high", "2", json!({"priority": 9}));
+    assert_eq!(cluster.cycle(), "high preempts low on a");
+    cluster.pod("highest", "2", json!({"priority": 10}));
+    let Some(Decision::Preempt { demoted, .. }) = cluster.core.cycle(Instant::now()) else {
+        panic!("not preempted")
+    };
+    assert_eq!(demoted.iter().map(|p| p.uid.as_str()).collect::<Vec<_>>(), ["high"]);
+    assert_eq!(cluster.core.cache.nominations.node("highest").unwrap(), "a");
+    assert_eq!(cluster.core.cache.nominations.node("high"), None);
 }

@@ -17,7 +17,8 @@ pub struct Metrics {
     pub pod_attempts: Histogram,
     pending: [(&'static str, Gauge); 4],
     cache: [Gauge; 3],
-    _preemption_attempts: Counter,
+    preemption_attempts: Counter,
+    preemption_victims: Histogram,
 }
 
 impl Metrics {
@@ -61,10 +62,16 @@ impl Metrics {
             ),
             pending: ["active", "backoff", "unschedulable", "gated"].map(|queue| (queue, pending(queue))),
             cache: ["nodes", "pods", "assumed_pods"].map(cache),
-            _preemption_attempts: counter(
+            preemption_attempts: counter(
                 "scheduler_preemption_attempts_total",
                 "Attempts to preempt pods",
                 &[],
+            ),
+            preemption_victims: histogram(
+                "scheduler_preemption_victims",
+                "Victims of a preemption",
+                &[],
+                &exponential_buckets(1.0, 2.0, 7),
             ),
         }
     }
@@ -73,6 +80,12 @@ impl Metrics {
     pub fn attempt(&self, result: &str, profile: &str, took: Duration) {
         self.attempts.with(&[result, profile]).inc();
         self.attempt_seconds.with(&[result, profile]).observe(took.as_secs_f64());
+    }
+
+    /// Pods had to go for another.
+    pub fn preemption(&self, victims: usize) {
+        self.preemption_attempts.inc();
+        self.preemption_victims.observe(victims as f64);
     }
 
     /// A pod got its node.

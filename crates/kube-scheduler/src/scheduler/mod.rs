@@ -1,29 +1,30 @@
 //! The shell around [`core`]: informers feed it, tasks carry its decisions out.
 
 pub mod core;
+mod informers;
 mod metrics;
+mod preempt;
 mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::events::SeriesRecorder;
-use client::resource::{
-    NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES,
-};
-use client::{Api, Event, Informer, InformerOptions, Resource, View};
+use client::{Api, Event};
+use compact_str::CompactString;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::core::{Core, Decision, Failure};
+use self::core::{Core, Decision, Failure, Nomination};
 use crate::config::ProfileSettings;
 use crate::framework::profile::Binding;
-use crate::framework::{Change, Profile};
+use crate::framework::{Change, Preemption, Profile};
+use crate::listers::Listers;
 use crate::pod::Pod;
 use crate::queue::{Queued, Times};
-use crate::views::{NamespaceView, NodeView, PodView};
-use crate::volumes::Volumes;
+use crate::views::{NodeView, PodView};
+use informers::Informers;
 use metrics::Metrics;
 use report::Reporter;
 
@@ -38,7 +39,11 @@ enum Message {
     Pod(Event<PodView>),
     /// A claim, volume or storage class changed.
     Volume(&'static str),
+    /// What pods are counted by changed, in a namespace or everywhere.
+    Counted(Option<CompactString>),
     Bound(Box<Bound>),
+    /// The victims for a pod are told to go (true), or could not be.
+    Preempted(Arc<Pod>, bool),
 }
 
 /// A binding's end.
@@ -59,67 +64,15 @@ pub async fn run(
 ) -> Result<(), crate::config::Error> {
     let built = profiles.iter().map(|p| p.build(Some(&api))).collect::<Result<Vec<_>, _>>()?;
     let (sender, receiver) = mpsc::unbounded_channel();
-    let active = InformerOptions {
-        field_selector: "status.phase!=Succeeded,status.phase!=Failed".into(),
-        ..InformerOptions::default()
-    };
-    let pods: Informer<PodView> = Informer::new(api.clone(), PODS, active);
-    let nodes: Informer<NodeView> = Informer::new(api.clone(), NODES, InformerOptions::default());
-    forward(&nodes, &sender, Message::Node);
-    forward(&pods, &sender, Message::Pod);
-    let claims = volume_informer(&api, PERSISTENT_VOLUME_CLAIMS, "PersistentVolumeClaimChange", &sender);
-    let volumes = volume_informer(&api, PERSISTENT_VOLUMES, "PersistentVolumeChange", &sender);
-    let classes = volume_informer(&api, STORAGE_CLASSES, "StorageClassChange", &sender);
-    let namespaces: Informer<NamespaceView> = Informer::new(
-        api.clone(),
-        NAMESPACES,
-        InformerOptions { metadata_only: true, ..InformerOptions::default() },
-    );
-    let known = Volumes {
-        namespaces: namespaces.store(),
-        claims: claims.store(),
-        volumes: volumes.store(),
-        classes: classes.store(),
-    };
-    for start in [nodes.start(shutdown.clone()), pods.start(shutdown.clone())] {
-        drop(start);
-    }
-    (
-        claims.start(shutdown.clone()),
-        volumes.start(shutdown.clone()),
-        classes.start(shutdown.clone()),
-        namespaces.start(shutdown.clone()),
-    );
+    let mut informers = Informers::start(&api, &sender, &shutdown);
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        _ = async { tokio::join!(nodes.wait_synced(), pods.wait_synced(), claims.wait_synced(), volumes.wait_synced(), classes.wait_synced(), namespaces.wait_synced()) } => {}
+        () = informers.wait_synced() => {}
     }
     synced();
-    let reporter = Reporter { api: api.clone(), pods: pods.store() };
-    Scheduler::new(&api, built, times, known, reporter, sender).run(receiver, shutdown).await;
+    let reporter = Reporter { api: api.clone(), pods: informers.pods };
+    Scheduler::new(&api, built, times, informers.listers, reporter, sender).run(receiver, shutdown).await;
     Ok(())
-}
-
-fn forward<V: View>(
-    informer: &Informer<V>,
-    sender: &mpsc::UnboundedSender<Message>,
-    message: fn(Event<V>) -> Message,
-) {
-    let sender = sender.clone();
-    // The receiver is gone only at the end.
-    informer.add_handler(move |event| drop(sender.send(message(event.clone()))));
-}
-
-fn volume_informer<V: View>(
-    api: &Api,
-    resource: Resource,
-    label: &'static str,
-    sender: &mpsc::UnboundedSender<Message>,
-) -> Informer<V> {
-    let informer: Informer<V> = Informer::new(api.clone(), resource, InformerOptions::default());
-    let sender = sender.clone();
-    informer.add_handler(move |_| drop(sender.send(Message::Volume(label))));
-    informer
 }
 
 struct Scheduler {
@@ -136,7 +89,7 @@ impl Scheduler {
         api: &Api,
         profiles: Vec<Profile>,
         times: Times,
-        volumes: Volumes,
+        listers: Listers,
         reporter: Reporter,
         sender: mpsc::UnboundedSender<Message>,
     ) -> Self {
@@ -144,7 +97,7 @@ impl Scheduler {
         let recorder = |p: &Profile| SeriesRecorder::new(api.clone(), &p.name, &format!("{}-{host}", p.name));
         let parts = profiles.iter().map(|p| (recorder(p), p.binding())).collect();
         Self {
-            core: Core::new(profiles, times, volumes),
+            core: Core::new(profiles, times, listers),
             profiles: parts,
             metrics: Metrics::new(),
             reporter,
@@ -187,7 +140,9 @@ impl Scheduler {
             Message::Node(event) => self.core.node_event(&event, now),
             Message::Pod(event) => self.core.pod_event(&event, now),
             Message::Volume(label) => self.core.change(&Change::volume(label), now),
+            Message::Counted(namespace) => self.core.forget_counts(namespace.as_deref()),
             Message::Bound(bound) => self.bound(&bound, now),
+            Message::Preempted(pod, done) => self.core.preempted(&pod, done, now),
         }
     }
 
@@ -198,7 +153,15 @@ impl Scheduler {
         self.metrics.algorithm_seconds.observe(began.elapsed().as_secs_f64());
         match decision {
             Decision::Bind { queued, pod } => self.bind(queued, pod, began),
-            Decision::Fail { queued, failure, message } => self.fail(&queued, failure, &message, began),
+            Decision::Fail { queued, failure, message, nomination } => {
+                self.fail(&queued, failure, &message, &nomination, began);
+            }
+            Decision::Preempt { queued, message, preemption, demoted } => {
+                let nomination = Nomination::Set(preemption.node.clone());
+                self.fail(&queued, Failure::Unschedulable, &message, &nomination, began);
+                self.preempt(&queued, preemption);
+                demoted.iter().for_each(|p| self.reporter.demoted(p));
+            }
             Decision::Skip { queued } => self.reporter.skipped(&self.profiles[queued.profile].0, &queued.pod),
             Decision::Nothing => {}
         }
@@ -217,6 +180,19 @@ impl Scheduler {
         });
     }
 
+    fn preempt(&self, queued: &Queued, preemption: Preemption) {
+        self.metrics.preemption(preemption.victims.len());
+        let (api, recorder) = (self.reporter.api.clone(), self.profiles[queued.profile].0.clone());
+        let (pod, sender) = (queued.pod.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let done = preempt::execute(&api, &recorder, &pod, &preemption).await;
+            if let Err(error) = &done {
+                tracing::warn!(pod = %pod.key, node = %preemption.node, %error, "pods could not be preempted");
+            }
+            let _ = sender.send(Message::Preempted(pod, done.is_ok()));
+        });
+    }
+
     fn bound(&mut self, bound: &Bound, now: Instant) {
         let Bound { queued, pod, result, began } = bound;
         match result {
@@ -230,16 +206,23 @@ impl Scheduler {
             Err(why) => {
                 self.core.not_bound(queued.profile, pod, now);
                 let message = format!("running Bind plugin \"DefaultBinder\": {why}");
-                self.fail(queued, Failure::Error, &message, *began);
+                self.fail(queued, Failure::Error, &message, &Nomination::Keep, *began);
             }
         }
     }
 
-    fn fail(&self, queued: &Queued, failure: Failure, message: &str, began: Instant) {
+    fn fail(
+        &self,
+        queued: &Queued,
+        failure: Failure,
+        message: &str,
+        nomination: &Nomination,
+        began: Instant,
+    ) {
         tracing::debug!(pod = %queued.pod.key, "not scheduled: {message}");
         let result = if failure == Failure::Error { "error" } else { "unschedulable" };
         self.metrics.attempt(result, &self.core.profile(queued.profile).name, began.elapsed());
-        self.reporter.failed(&self.profiles[queued.profile].0, &queued.pod, failure, message);
+        self.reporter.failed(&self.profiles[queued.profile].0, &queued.pod, failure, message, nomination);
     }
 }
 

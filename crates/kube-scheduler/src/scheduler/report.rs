@@ -6,7 +6,7 @@ use client::{Api, Patch, Store, Time};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::core::Failure;
+use super::core::{Failure, Nomination};
 use crate::pod::Pod;
 use crate::views::{Condition, PodView};
 
@@ -28,15 +28,32 @@ impl Reporter {
         recorder.event(&reference(pod), None, EventType::Warning, "FailedScheduling", "Scheduling", note);
     }
 
-    /// An Event now, the condition in a task of its own, if it says something new.
-    pub fn failed(&self, recorder: &SeriesRecorder, pod: &Pod, failure: Failure, message: &str) {
+    /// An Event now; the condition and the nomination in a task of its own, if they say something new.
+    pub fn failed(
+        &self,
+        recorder: &SeriesRecorder,
+        pod: &Pod,
+        failure: Failure,
+        message: &str,
+        nomination: &Nomination,
+    ) {
         recorder.event(&reference(pod), None, EventType::Warning, "FailedScheduling", "Scheduling", message);
         let Some(view) = self.pods.get_key(&pod.key).filter(|v| v.metadata.uid == pod.uid) else { return };
-        let Some(patch) =
-            condition_patch(view.status.condition("PodScheduled"), failure, message, pod.generation)
-        else {
-            return;
-        };
+        let condition = condition(view.status.condition("PodScheduled"), failure, message, pod.generation);
+        let nominated = nominated(&view.status.nominated_node_name, nomination);
+        if let Some(patch) = status_patch(&pod.uid, condition, nominated) {
+            self.write(pod, patch);
+        }
+    }
+
+    /// A more important pod took the place that this one was nominated for.
+    pub fn demoted(&self, pod: &Pod) {
+        if let Some(patch) = status_patch(&pod.uid, None, Some(Value::Null)) {
+            self.write(pod, patch);
+        }
+    }
+
+    fn write(&self, pod: &Pod, patch: Value) {
         let (api, key) = (self.api.clone(), pod.key.clone());
         tokio::spawn(async move {
             let patched = api
@@ -45,19 +62,35 @@ impl Reporter {
             if let Err(error) = patched
                 && !error.is_not_found()
             {
-                tracing::warn!(pod = %key, %error, "the pod's condition could not be written");
+                tracing::warn!(pod = %key, %error, "the pod's status could not be written");
             }
         });
     }
 }
 
-/// The change of a pod's status that says why it has no node; None if it says so already.
-fn condition_patch(
-    known: Option<&Condition>,
-    failure: Failure,
-    message: &str,
-    generation: i64,
-) -> Option<Value> {
+/// The `nominatedNodeName` to write, if it is not what the API says.
+fn nominated(known: &str, nomination: &Nomination) -> Option<Value> {
+    match nomination {
+        Nomination::Set(node) if known != node.as_str() => Some(json!(node)),
+        Nomination::Clear if !known.is_empty() => Some(Value::Null),
+        _ => None,
+    }
+}
+
+fn status_patch(uid: &str, condition: Option<Value>, nominated: Option<Value>) -> Option<Value> {
+    let mut status = serde_json::Map::new();
+    if let Some(condition) = condition {
+        status.insert("$setElementOrder/conditions".into(), json!([{"type": "PodScheduled"}]));
+        status.insert("conditions".into(), json!([condition]));
+    }
+    if let Some(node) = nominated {
+        status.insert("nominatedNodeName".into(), node);
+    }
+    (!status.is_empty()).then(|| json!({"metadata": {"uid": uid}, "status": status}))
+}
+
+/// The condition that says why a pod has no node; None if it says so already.
+fn condition(known: Option<&Condition>, failure: Failure, message: &str, generation: i64) -> Option<Value> {
     let reason = failure.reason();
     if known.is_some_and(|c| c.status == "False" && c.reason == reason && c.message == message) {
         return None;
@@ -71,12 +104,11 @@ fn condition_patch(
     if generation > 0 {
         condition["observedGeneration"] = generation.into();
     }
-    Some(
-        json!({"status": {"$setElementOrder/conditions": [{"type": "PodScheduled"}], "conditions": [condition]}}),
-    )
+    Some(condition)
 }
 
-fn reference(pod: &Pod) -> ObjectReference {
+/// The pod, as an Event is about it.
+pub(super) fn reference(pod: &Pod) -> ObjectReference {
     ObjectReference {
         kind: "Pod".into(),
         namespace: pod.key.namespace().into(),
@@ -94,8 +126,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_written_once() {
-        let patch = condition_patch(None, Failure::Unschedulable, "m", 2).unwrap_or_default();
-        let written = &patch["status"]["conditions"][0];
+        let written = condition(None, Failure::Unschedulable, "m", 2).unwrap_or_default();
         assert_eq!(
             (&written["reason"], &written["observedGeneration"]),
             (&json!("Unschedulable"), &json!(2))
@@ -108,8 +139,25 @@ mod tests {
             message: "m".into(),
             last_transition_time: Some(since),
         };
-        assert!(condition_patch(Some(&known), Failure::Unschedulable, "m", 2).is_none());
-        let other = condition_patch(Some(&known), Failure::Error, "m", 2).unwrap_or_default();
-        assert_eq!(other["status"]["conditions"][0]["lastTransitionTime"], json!("2026-01-02T03:04:05Z"));
+        assert!(condition(Some(&known), Failure::Unschedulable, "m", 2).is_none());
+        let other = condition(Some(&known), Failure::Error, "m", 2).unwrap_or_default();
+        assert_eq!(other["lastTransitionTime"], json!("2026-01-02T03:04:05Z"));
+    }
+
+    #[test]
+    fn a_nomination_is_written_where_it_differs() {
+        let set = Nomination::Set("n".into());
+        for (known, nomination, expected) in [
+            ("", &set, Some(json!("n"))),
+            ("n", &set, None),
+            ("n", &Nomination::Clear, Some(Value::Null)),
+            ("", &Nomination::Clear, None),
+            ("n", &Nomination::Keep, None),
+        ] {
+            assert_eq!(nominated(known, nomination), expected, "{known} {nomination:?}");
+        }
+        assert_eq!(status_patch("u", None, None), None);
+        let patch = status_patch("u", None, Some(Value::Null)).unwrap_or_default();
+        assert_eq!(patch, json!({"metadata": {"uid": "u"}, "status": {"nominatedNodeName": null}}));
     }
 }

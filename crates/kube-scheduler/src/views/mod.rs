@@ -3,14 +3,16 @@
 mod node;
 mod pod;
 mod volume;
+mod workload;
 
 pub use node::{ContainerImage, NodeStatus, NodeView, Taint};
 pub use pod::{
     Affinity, Condition, Container, ContainerPort, LabelExpression, NodeAffinity, NodeSelector,
     NodeSelectorTerm, PodAffinity, PodAffinityTerm, PodSpec, PodStatus, PodView, PreferredTerm, Requirement,
-    SchedulingGate, Toleration, TopologySpreadConstraint, Volume,
+    SchedulingGate, Toleration, TopologySpreadConstraint, Volume, WeightedTerm,
 };
 pub use volume::{ClaimView, NamespaceView, StorageClassView, VolumeView};
+pub use workload::{BudgetView, ServiceView, WorkloadView};
 
 use client::StringMap;
 use compact_str::CompactString;
@@ -29,6 +31,16 @@ pub struct Meta {
     pub labels: StringMap,
     pub annotations: Annotations,
     pub generation: i64,
+    pub owner_references: Vec<Owner>,
+}
+
+/// An owner, as far as pods of one are told from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Owner {
+    pub kind: CompactString,
+    pub name: CompactString,
+    pub controller: Option<bool>,
 }
 
 /// The one annotation that matters: who was the volume's binder.
@@ -49,10 +61,10 @@ mod tests {
 
     #[test]
     fn lists_can_be_null() {
-        let node: NodeView = serde_json::from_str(r#"{"metadata": {"name": "n"}, "status": {"images": [{"names": null, "sizeBytes": 5}], "allocatable": null}}"#).unwrap();
+        let node: NodeView = client::decode::from_slice(br#"{"metadata": {"name": "n"}, "status": {"images": [{"names": null, "sizeBytes": 5}], "allocatable": null}}"#).unwrap();
         assert!(node.status.images[0].names.is_empty());
-        let pod: PodView = serde_json::from_str(
-            r#"{"spec": {"containers": null, "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": null}}}}, "status": {"conditions": null}}"#,
+        let pod: PodView = client::decode::from_slice(
+            br#"{"spec": {"containers": null, "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": null}}}}, "status": {"conditions": null}}"#,
         )
         .unwrap();
         assert!(pod.spec.containers.is_empty());

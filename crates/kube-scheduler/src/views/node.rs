@@ -20,7 +20,6 @@ view!(NodeView);
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     pub unschedulable: bool,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub taints: Vec<Taint>,
 }
 
@@ -36,14 +35,12 @@ pub struct Taint {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     pub allocatable: ResourceList,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub images: Vec<ContainerImage>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerImage {
-    #[serde(deserialize_with = "client::null_is_default")]
     pub names: Vec<CompactString>,
     pub size_bytes: i64,
 }

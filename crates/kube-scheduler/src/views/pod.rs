@@ -23,23 +23,17 @@ pub struct PodSpec {
     pub node_name: CompactString,
     pub scheduler_name: CompactString,
     pub priority: Option<i32>,
+    pub preemption_policy: CompactString,
     pub node_selector: StringMap,
     pub affinity: Option<Affinity>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub tolerations: Vec<Toleration>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub containers: Vec<Container>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub init_containers: Vec<Container>,
     pub overhead: ResourceList,
     pub resources: Option<Requests>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub scheduling_gates: Vec<SchedulingGate>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub volumes: Vec<Volume>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub resource_claims: Vec<Present>,
     pub host_network: bool,
 }
@@ -73,7 +67,6 @@ pub struct Container {
     pub image: CompactString,
     pub restart_policy: CompactString,
     pub resources: Requests,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub ports: Vec<ContainerPort>,
 }
 
@@ -115,23 +108,19 @@ pub struct NodeAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
     pub required: Option<NodeSelector>,
     #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
-    #[serde(deserialize_with = "client::null_is_default")]
     pub preferred: Vec<PreferredTerm>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector {
-    #[serde(deserialize_with = "client::null_is_default")]
     pub node_selector_terms: Vec<NodeSelectorTerm>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelectorTerm {
-    #[serde(deserialize_with = "client::null_is_default")]
     pub match_expressions: Vec<Requirement>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub match_fields: Vec<Requirement>,
 }
 
@@ -140,7 +129,6 @@ pub struct NodeSelectorTerm {
 pub struct Requirement {
     pub key: CompactString,
     pub operator: CompactString,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub values: Vec<CompactString>,
 }
 
@@ -155,8 +143,16 @@ pub struct PreferredTerm {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    #[serde(deserialize_with = "client::null_is_default")]
     pub required: Vec<PodAffinityTerm>,
+    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
+    pub preferred: Vec<WeightedTerm>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WeightedTerm {
+    pub weight: i32,
+    pub pod_affinity_term: PodAffinityTerm,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -165,13 +161,8 @@ pub struct PodAffinityTerm {
     /// None matches no pod.
     pub label_selector: Option<LabelExpression>,
     pub topology_key: CompactString,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub namespaces: Vec<CompactString>,
     pub namespace_selector: Option<LabelExpression>,
-    #[serde(deserialize_with = "client::null_is_default")]
-    pub match_label_keys: Vec<CompactString>,
-    #[serde(deserialize_with = "client::null_is_default")]
-    pub mismatch_label_keys: Vec<CompactString>,
 }
 
 /// A label selector.
@@ -187,7 +178,6 @@ pub struct TopologySpreadConstraint {
     pub min_domains: Option<i32>,
     pub node_affinity_policy: CompactString,
     pub node_taints_policy: CompactString,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub match_label_keys: Vec<CompactString>,
 }
 
@@ -217,11 +207,9 @@ pub struct ImageSource {
 pub struct PodStatus {
     pub phase: CompactString,
     pub nominated_node_name: CompactString,
-    #[serde(deserialize_with = "client::null_is_default")]
+    pub start_time: Option<client::Time>,
     pub conditions: Vec<Condition>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub container_statuses: Vec<ContainerStatus>,
-    #[serde(deserialize_with = "client::null_is_default")]
     pub init_container_statuses: Vec<ContainerStatus>,
 }
 

@@ -1,5 +1,8 @@
-//! A pod as the scheduler holds it: what identifies it, what it takes from a node, and the part of its
-//! specification that filters and scores read. Pods with equal parts share the work of a scheduling cycle.
+//! A pod as the scheduler holds it: what identifies it, what it takes from a node, and the parts of its
+//! specification that filters and scores read: [`Spec`] by those that look at one node at a time, [`kin`] by those
+//! that look at other pods. Pods with equal parts share the work of a scheduling cycle.
+
+mod kin;
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -8,8 +11,11 @@ use std::sync::Arc;
 use client::{ObjectKey, StringMap};
 use compact_str::CompactString;
 
+use kin::kin;
+pub use kin::{Kin, Ties, WantedTerm};
+
 use crate::resources::{PodRequests, Symbol, Symbols, pod_requests};
-use crate::views::{Affinity, NodeAffinity, PodView, Toleration, TopologySpreadConstraint};
+use crate::views::{NodeAffinity, PodView, Toleration};
 
 /// A port on the host that a pod occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +42,7 @@ impl HostPort {
     }
 }
 
-/// What filters and scores read of a pod's specification.
+/// What filters and scores read of a pod's specification that look at one node at a time.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Spec {
     pub requests: PodRequests,
@@ -47,49 +53,61 @@ pub struct Spec {
     pub tolerations: Vec<Toleration>,
     /// Images of containers, init containers and volumes, with tags.
     pub images: Vec<Symbol>,
-    pub spread: Vec<TopologySpreadConstraint>,
-    pub pod_affinity: Vec<crate::views::PodAffinityTerm>,
-    pub pod_anti_affinity: Vec<crate::views::PodAffinityTerm>,
     /// Names of claims, in the pod's namespace.
     pub claims: Vec<CompactString>,
     pub has_resource_claims: bool,
-    /// What [`Spec::pod_affinity`], [`Spec::spread`] and [`Spec::claims`] depend on; else empty, so that pods of
-    /// all namespaces can be equal.
+    /// Where [`Spec::claims`] are; else empty, so that pods of all namespaces can be equal.
     pub namespace: CompactString,
-    pub labels: StringMap,
 }
 
-/// A specification with its hash, so that looking it up costs no second pass.
-#[derive(Clone, Debug)]
-pub struct Class {
-    pub spec: Arc<Spec>,
+/// A value with its hash, so that looking it up costs no second pass; equal ones are mostly the same one.
+#[derive(Debug)]
+pub struct Hashed<T> {
+    value: Arc<T>,
     hash: u64,
 }
 
-impl Class {
-    pub fn new(spec: Spec) -> Self {
+impl<T: Hash> Hashed<T> {
+    pub fn new(value: T) -> Self {
         let mut hasher = std::hash::DefaultHasher::new();
-        spec.hash(&mut hasher);
-        Self { hash: hasher.finish(), spec: Arc::new(spec) }
+        value.hash(&mut hasher);
+        Self { hash: hasher.finish(), value: Arc::new(value) }
     }
 }
 
-impl PartialEq for Class {
+impl<T> Clone for Hashed<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), hash: self.hash }
+    }
+}
+
+impl<T> std::ops::Deref for Hashed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: PartialEq> PartialEq for Hashed<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && (Arc::ptr_eq(&self.spec, &other.spec) || self.spec == other.spec)
+        self.hash == other.hash && (Arc::ptr_eq(&self.value, &other.value) || self.value == other.value)
     }
 }
 
-impl Eq for Class {}
+impl<T: Eq> Eq for Hashed<T> {}
 
-impl Hash for Class {
+impl<T> Hash for Hashed<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
 }
 
+/// Pods of one class are the same to every node.
+pub type Class = Hashed<Spec>;
+
 /// A pod that is on a node or waits for one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     pub key: ObjectKey,
     pub uid: CompactString,
@@ -100,10 +118,16 @@ pub struct Pod {
     pub nominated_node_name: CompactString,
     pub is_being_deleted: bool,
     pub gates: Vec<CompactString>,
-    pub labels: StringMap,
     /// For events and conditions: `metadata.generation`.
     pub generation: i64,
+    /// `preemptionPolicy: Never`.
+    pub never_preempts: bool,
+    /// It is being deleted because a scheduler preempted it.
+    pub is_preempted: bool,
+    /// When its kubelet began with it.
+    pub started: Option<client::Time>,
     pub class: Class,
+    pub kin: Kin,
 }
 
 impl Pod {
@@ -118,18 +142,34 @@ impl Pod {
             nominated_node_name: view.status.nominated_node_name.clone(),
             is_being_deleted: view.metadata.deletion_timestamp.is_some(),
             gates: view.spec.scheduling_gates.iter().map(|g| g.name.clone()).collect(),
-            labels: view.metadata.labels.clone(),
             generation: view.metadata.generation,
+            never_preempts: view.spec.preemption_policy == "Never",
+            is_preempted: view.metadata.deletion_timestamp.is_some() && is_preempted(&view.status),
+            started: view.status.start_time,
             class: Class::new(spec(view, symbols)),
+            kin: Kin::new(kin(view, symbols)),
         }
     }
 
     pub fn spec(&self) -> &Spec {
-        &self.class.spec
+        &self.class
     }
 
     pub fn requests(&self) -> &PodRequests {
-        &self.class.spec.requests
+        &self.class.requests
+    }
+
+    pub fn labels(&self) -> &StringMap {
+        &self.kin.labels
+    }
+
+    /// Whether it is the same to other pods, and takes the same from its node.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.is_being_deleted == other.is_being_deleted
+            && self.kin.is_alike(&other.kin)
+            && self.spec().requests == other.spec().requests
+            && self.spec().ports == other.spec().ports
+            && self.spec().claims == other.spec().claims
     }
 
     pub fn is_assigned(&self) -> bool {
@@ -137,44 +177,31 @@ impl Pod {
     }
 }
 
+fn is_preempted(status: &crate::views::PodStatus) -> bool {
+    status
+        .condition("DisruptionTarget")
+        .is_some_and(|c| c.status == "True" && c.reason == "PreemptionByScheduler")
+}
+
 fn spec(view: &PodView, symbols: &mut Symbols) -> Spec {
-    let assigned = !view.spec.node_name.is_empty();
-    let none = Affinity::default();
-    let affinity = view.spec.affinity.as_ref().unwrap_or(&none);
-    let terms =
-        |a: &Option<crate::views::PodAffinity>| a.as_ref().map(|a| a.required.clone()).unwrap_or_default();
     let mut made = Spec {
         requests: pod_requests(view, symbols),
         ports: host_ports(view),
-        pod_anti_affinity: terms(&affinity.pod_anti_affinity),
+        claims: claims(view),
         ..Spec::default()
     };
-    if assigned {
-        // Of a pod that has its node only what it takes there, and whom it repels, is read.
+    if !made.claims.is_empty() {
+        made.namespace = view.metadata.namespace.clone();
+    }
+    if !view.spec.node_name.is_empty() {
+        // Of a pod that has its node only what it takes there is read.
         return made;
     }
     made.node_selector = view.spec.node_selector.clone();
-    made.node_affinity = affinity.node_affinity.clone();
+    made.node_affinity = view.spec.affinity.as_ref().and_then(|a| a.node_affinity.clone());
     made.tolerations = view.spec.tolerations.clone();
-    made.pod_affinity = terms(&affinity.pod_affinity);
-    made.spread = view
-        .spec
-        .topology_spread_constraints
-        .iter()
-        .filter(|c| c.when_unsatisfiable == "DoNotSchedule")
-        .cloned()
-        .collect();
     made.images = images(view, symbols);
-    made.claims = claims(view);
     made.has_resource_claims = !view.spec.resource_claims.is_empty();
-    let reads_own =
-        !(made.pod_affinity.is_empty() && made.pod_anti_affinity.is_empty() && made.spread.is_empty());
-    if reads_own || !made.claims.is_empty() {
-        made.namespace = view.metadata.namespace.clone();
-    }
-    if reads_own {
-        made.labels = view.metadata.labels.clone();
-    }
     made
 }
 
