@@ -4,7 +4,7 @@
 mod pool;
 mod verifier;
 
-pub use verifier::LeafInPool;
+pub use verifier::{AnyCertificate, LeafInPool};
 
 use std::path::Path;
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::endpoint::Body;
-use component_base::kubeconfig::LeafInPool;
+use component_base::kubeconfig::{AnyCertificate, LeafInPool};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use streaming::BoxIo;
 use tokio::net::TcpStream;
 
@@ -37,7 +37,7 @@ pub enum Trust {
 pub fn tls(trust: &Trust, identity: Option<(&str, &str)>) -> Result<Arc<ClientConfig>, Error> {
     let config = |e: &dyn std::fmt::Display| Error::Config(format!("TLS: {e}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| config(&e))?;
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
@@ -47,7 +47,7 @@ pub fn tls(trust: &Trust, identity: Option<(&str, &str)>) -> Result<Arc<ClientCo
                 rustls_native_certs::load_native_certs().certs.into_iter().map(|c| c.to_vec()).collect();
             LeafInPool::new(&roots).map_err(|e| config(&e))?
         }
-        Trust::Anybody => Arc::new(NoVerification(provider)),
+        Trust::Anybody => Arc::new(AnyCertificate),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let built = match identity {
@@ -70,54 +70,6 @@ fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, Error> {
             _ => None,
         })
         .ok_or_else(|| Error::Config("TLS: no private key found".into()))
-}
-
-#[derive(Debug)]
-struct NoVerification(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Where to connect, and as whom to verify the other side (without TLS: None).
