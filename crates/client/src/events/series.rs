@@ -2,8 +2,12 @@
 //! series on it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -16,6 +20,10 @@ use crate::meta::MicroTime;
 use crate::resource::EVENTS_V1;
 
 const SERIES: Duration = Duration::from_secs(360);
+/// How often series that ended are looked for.
+const PURGE: Duration = Duration::from_secs(60);
+/// Requests that are out at the same time.
+const AT_ONCE: usize = 16;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -41,16 +49,14 @@ pub struct SeriesRecorder {
 impl SeriesRecorder {
     /// `controller` is the reporting controller, such as `default-scheduler`; `instance` names the process.
     pub fn new(api: Api, controller: &str, instance: &str) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<(Key, String)>(CHANNEL);
-        let mut writer =
-            Writer { api, controller: controller.into(), instance: instance.into(), series: HashMap::new() };
-        tokio::spawn(async move {
-            while let Some((key, note)) = receiver.recv().await {
-                if let Err(e) = writer.write(key, note).await {
-                    tracing::debug!("writing an event: {e}");
-                }
-            }
-        });
+        let (sender, receiver) = mpsc::channel::<(Key, String)>(CHANNEL);
+        let writer = Writer {
+            api,
+            source: Arc::new((controller.into(), instance.into())),
+            series: HashMap::new(),
+            purged: Instant::now(),
+        };
+        tokio::spawn(writer.run(receiver));
         Self { sender }
     }
 
@@ -84,41 +90,113 @@ impl SeriesRecorder {
 
 struct Writer {
     api: Api,
-    controller: String,
-    instance: String,
+    /// Controller and instance.
+    source: Arc<(String, String)>,
     series: HashMap<Key, Series>,
+    /// When series that ended were last looked for.
+    purged: Instant,
 }
 
 impl Writer {
-    async fn write(&mut self, key: Key, note: String) -> Result<()> {
-        self.series.retain(|_, series| series.last.elapsed() < SERIES);
-        let namespace = namespace_of(&key.regarding).to_owned();
-        if let Some(series) = self.series.get_mut(&key) {
-            series.count += 1;
-            series.last = Instant::now();
-            let patch = json!({"series": {"count": series.count, "lastObservedTime": MicroTime::now()}});
-            let patched = self
-                .api
-                .patch::<IgnoredAny>(&EVENTS_V1, &namespace, &series.name, "", &Patch::Strategic, &patch)
-                .await;
-            match patched {
-                Err(e) if e.is_not_found() => {}
-                other => return other.map(drop),
+    /// Writes what comes, several at a time: one slow answer holds up no other.
+    async fn run(mut self, mut receiver: mpsc::Receiver<(Key, String)>) {
+        let mut written = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(result) = written.next() => {
+                    if let Err(e) = result {
+                        tracing::debug!("writing an event: {e}");
+                    }
+                }
+                received = receiver.recv(), if written.len() < AT_ONCE => match received {
+                    Some((key, note)) => written.push(self.write(key, note)),
+                    None => return,
+                },
             }
         }
-        let name = event_name(&key.regarding.name);
-        let mut body = json!({
-            "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": namespace},
-            "eventTime": MicroTime::now(), "reportingController": self.controller, "reportingInstance": self.instance,
-            "action": key.action, "reason": key.reason, "regarding": key.regarding, "note": note,
-            "type": key.kind.as_str(),
-        });
-        if let Some(related) = &key.related {
-            body["related"] = json!(related);
-        }
-        self.api.create::<IgnoredAny>(&EVENTS_V1, &namespace, &body).await?;
-        self.series.insert(key, Series { name, count: 1, last: Instant::now() });
-        Ok(())
     }
+
+    /// The request for one more event of its kind.
+    fn write(&mut self, key: Key, note: String) -> impl Future<Output = Result<()>> + use<> {
+        let now = Instant::now();
+        if now - self.purged > PURGE {
+            self.purged = now;
+            self.series.retain(|_, series| now - series.last < SERIES);
+        }
+        let known = self.series.get_mut(&key).filter(|series| now - series.last < SERIES);
+        let goes_on = known.map(|series| {
+            (series.count, series.last) = (series.count + 1, now);
+            (series.name.clone(), series.count)
+        });
+        let name = match &goes_on {
+            Some((name, _)) => name.clone(),
+            None => event_name(&key.regarding.name),
+        };
+        if goes_on.is_none() {
+            self.series.insert(key.clone(), Series { name: name.clone(), count: 1, last: now });
+        }
+        let (api, source) = (self.api.clone(), self.source.clone());
+        async move {
+            if let Some((name, count)) = goes_on
+                && patch_count(&api, namespace_of(&key.regarding), &name, count).await?
+            {
+                return Ok(());
+            }
+            create(&api, &source, &key, &note, &name).await
+        }
+    }
+}
+
+/// Raises a series' count; false: its event is gone.
+async fn patch_count(api: &Api, namespace: &str, name: &str, count: i64) -> Result<bool> {
+    let patch = json!({"series": {"count": count, "lastObservedTime": MicroTime::now()}});
+    match api.patch::<IgnoredAny>(&EVENTS_V1, namespace, name, "", &Patch::Strategic, &patch).await {
+        Err(e) if e.is_not_found() => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
+/// An Event as it is sent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata<'a>,
+    event_time: MicroTime,
+    reporting_controller: &'a str,
+    reporting_instance: &'a str,
+    action: &'a str,
+    reason: &'a str,
+    regarding: &'a ObjectReference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    related: Option<&'a ObjectReference>,
+    note: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    name: &'a str,
+    namespace: &'a str,
+}
+
+async fn create(api: &Api, source: &(String, String), key: &Key, note: &str, name: &str) -> Result<()> {
+    let namespace = namespace_of(&key.regarding);
+    let body = Body {
+        api_version: "events.k8s.io/v1",
+        kind: "Event",
+        metadata: Metadata { name, namespace },
+        event_time: MicroTime::now(),
+        reporting_controller: &source.0,
+        reporting_instance: &source.1,
+        action: &key.action,
+        reason: &key.reason,
+        regarding: &key.regarding,
+        related: key.related.as_ref(),
+        note,
+        event_type: key.kind.as_str(),
+    };
+    api.create::<IgnoredAny>(&EVENTS_V1, namespace, &body).await.map(drop)
 }
