@@ -18,11 +18,12 @@ up:
 down:
 	@if [ -x $(TARGET)/release/keelson ]; then $(TARGET)/release/keelson down $(ARGS); else $(TARGET)/debug/keelson down $(ARGS); fi
 
-## formatting, structure and lints
+## formatting, structure and lints; what comes from outside, where `cargo install cargo-deny --locked` was done
 check:
 	cargo fmt --all --check
 	cargo xtask tidy
 	cargo clippy --workspace --all-targets -- --deny warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licenses and duplicates were not looked at"; fi
 
 ## unit, integration, and the example on real containers
 test:
