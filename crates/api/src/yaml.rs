@@ -1,11 +1,15 @@
 //! YAML to the object tree, as sigs.k8s.io/yaml reads it: YAML 1.1 scalars (`yes`, `on`, `n`,
 //! `0755`, as keys too: `n:` is `false:`), one document.
-//! What is written as YAML is JSON, which YAML is a superset of, in block form.
+//! [`to_string`] writes it as that does.
 
+mod write;
+
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::canonical::{self, DecodeError, Finding, Found};
@@ -13,18 +17,32 @@ use crate::json;
 use crate::schema::Type;
 use crate::value::{Map, Value};
 
+pub use write::to_string;
+
 /// A node of any kind, keys as text.
 struct Node(Value);
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Tree).map(Self)
+        from.deserialize_any(Tree(&RefCell::default())).map(Self)
     }
 }
 
-struct Tree;
+/// Keys that came twice, in the order of the text.
+type Doubles = RefCell<Vec<String>>;
 
-impl<'de> Visitor<'de> for Tree {
+#[derive(Clone, Copy)]
+struct Tree<'d>(&'d Doubles);
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +83,7 @@ impl<'de> Visitor<'de> for Tree {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Node(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::List(list))
@@ -73,14 +91,20 @@ impl<'de> Visitor<'de> for Tree {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((Node(key), Node(value))) = entries.next_entry()? {
+        while let Some(key) = entries.next_key::<Spanned<Node>>()? {
+            let (line, Node(key)) = (key.referenced.line(), key.value);
+            let shown = json::to_string(&key);
             let key = match key {
                 Value::String(s) => s,
                 Value::List(_) | Value::Map(_) | Value::Null => {
                     return Err(A::Error::custom("unsupported map key"));
                 }
-                other => json::to_string(&other).into(),
+                _ => shown.as_str().into(),
             };
+            if map.contains_key(&key) {
+                self.0.borrow_mut().push(format!("line {line}: key {shown} already set in map"));
+            }
+            let value = entries.next_value_seed(self)?;
             map.insert(key, value);
         }
         Ok(Value::Map(map))
@@ -89,117 +113,51 @@ impl<'de> Visitor<'de> for Tree {
 
 /// Reads one document.
 pub fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
-    read(bytes, DuplicateKeyPolicy::LastWins)
+    read(bytes).map(|(value, _)| value)
 }
 
-fn read(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<Value, DecodeError> {
+/// The first document of a text, and the keys that came twice.
+fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
     let bad = |e: String| DecodeError::Yaml(format!("error converting YAML to JSON: yaml: {e}"));
     let text = std::str::from_utf8(bytes).map_err(|e| bad(e.to_string()))?;
+    let text = first_document(text);
     if text.trim().is_empty() {
-        return Ok(Value::Null);
+        return Ok((Value::Null, Vec::new()));
     }
     let options = serde_saphyr::options! {
-        duplicate_keys: duplicate_keys,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         legacy_octal_numbers: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options::<Node>(text, options).map(|n| n.0).map_err(|e| bad(e.to_string()))
+    let doubles = Doubles::default();
+    let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |from| {
+        Tree(&doubles).deserialize(from)
+    });
+    Ok((value.map_err(|e| bad(e.to_string()))?, doubles.into_inner()))
 }
 
-/// Reads an object of a type into its canonical form; double keys are reported by name.
-pub fn decode(bytes: &[u8], of: &Type) -> Result<(Value, Found), DecodeError> {
-    let mut found = Found::default();
-    let mut value = match read(bytes, DuplicateKeyPolicy::Error) {
-        Ok(value) => value,
-        Err(strict) => {
-            let value = parse(bytes)?;
-            found.add(Finding::Text(strict.to_string()));
-            value
+/// Up to the line that begins another document: what follows it is not read.
+fn first_document(text: &str) -> &str {
+    let mut at = 0;
+    let mut begun = false;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end();
+        let marker = bare == "---" || bare.starts_with("--- ");
+        if begun && marker {
+            return &text[..at];
         }
-    };
+        begun |= !bare.is_empty() && !bare.starts_with('#') && !bare.starts_with('%');
+        at += line.len();
+    }
+    text
+}
+
+/// Reads an object of a type into its canonical form; double keys are reported with their lines.
+pub fn decode(bytes: &[u8], of: &Type) -> Result<(Value, Found), DecodeError> {
+    let (mut value, doubles) = read(bytes)?;
+    let mut found: Found = doubles.into_iter().map(Finding::Double).collect();
     canonical::canonicalize(&mut value, of, &mut found)?;
     Ok((value, found))
-}
-
-/// Writes a tree in block form, keys sorted, as sigs.k8s.io/yaml does.
-pub fn to_string(value: &Value) -> String {
-    let mut out = String::new();
-    match value {
-        Value::Map(m) if !m.is_empty() => map(&mut out, m, 0, false),
-        Value::List(l) if !l.is_empty() => list(&mut out, l, 0),
-        other => {
-            out.push_str(&scalar(other));
-            out.push('\n');
-        }
-    }
-    out
-}
-
-fn map(out: &mut String, m: &Map, indent: usize, mut inline: bool) {
-    let mut keys: Vec<(&str, &Value)> = m.iter().map(|(k, v)| (k.as_str(), v)).collect();
-    keys.sort_by(|a, b| a.0.cmp(b.0));
-    for (key, value) in keys {
-        if !std::mem::take(&mut inline) {
-            out.extend(std::iter::repeat_n(' ', indent));
-        }
-        out.push_str(&text(key));
-        out.push(':');
-        child(out, value, indent);
-    }
-}
-
-fn child(out: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::Map(m) if !m.is_empty() => {
-            out.push('\n');
-            map(out, m, indent + 2, false);
-        }
-        Value::List(l) if !l.is_empty() => {
-            out.push('\n');
-            list(out, l, indent);
-        }
-        other => {
-            out.push(' ');
-            out.push_str(&scalar(other));
-            out.push('\n');
-        }
-    }
-}
-
-fn list(out: &mut String, items: &[Value], indent: usize) {
-    for item in items {
-        out.extend(std::iter::repeat_n(' ', indent));
-        out.push('-');
-        match item {
-            Value::Map(m) if !m.is_empty() => {
-                out.push(' ');
-                map(out, m, indent + 2, true);
-            }
-            other => child(out, other, indent + 2),
-        }
-    }
-}
-
-fn scalar(value: &Value) -> String {
-    match value {
-        Value::String(s) => text(s),
-        Value::Raw(raw) => {
-            json::parse(raw.as_bytes()).map_or_else(|_| "null".into(), |v| json::to_string(&v))
-        }
-        other => json::to_string(other),
-    }
-}
-
-/// Plain where YAML reads it back as the same text, else in double quotes.
-fn text(s: &str) -> String {
-    let first = s.bytes().next();
-    let plain = first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'/' || c == b'_' || c == b'.')
-        && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_./ ()@,+=".contains(&c))
-        && !s.ends_with(' ');
-    if plain && matches!(parse(s.as_bytes()), Ok(Value::String(back)) if back == s) {
-        return s.to_owned();
-    }
-    json::to_string(&Value::from(s))
 }
 
 #[cfg(test)]
@@ -215,6 +173,26 @@ mod tests {
             "g": [{"false": "1", "m": "two\nlines\n"}]});
         assert_eq!(tree, want);
         assert!(parse(b"a: [1").is_err());
+    }
+
+    #[test]
+    fn keys_that_come_twice_are_told_with_their_lines() {
+        let of = crate::schema::by_gvk("", "v1", "ConfigMap").unwrap();
+        let text = "metadata:\n  name: a\n  name: b\nfoo: 1\ndata:\n  yes: b\n  true: c\n  1: x\n  1: z\n";
+        let (value, found) = decode(text.as_bytes(), &of).unwrap();
+        assert_eq!((value.name(), value.str_at(&["data", "true"])), ("b", "c"));
+        assert_eq!(
+            found.strict_error(),
+            "strict decoding error: yaml: unmarshal errors:\n  line 3: key \"name\" already set in map\n  line 7: key true \
+             already set in map\n  line 9: key 1 already set in map, unknown field \"foo\""
+        );
+        assert_eq!(found.messages()[0], "line 3: key \"name\" already set in map");
+    }
+
+    #[test]
+    fn only_the_first_document_counts() {
+        assert_eq!(parse(b"# x\n---\na: 1\n---\nb: 2\n").unwrap(), crate::value!({"a": 1}));
+        assert_eq!(parse(b"---\n").unwrap(), Value::Null);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Query {
     }
 
     pub fn flag(&self, key: &str) -> bool {
-        matches!(self.get(key), Some("true" | "1" | "t" | "T" | "TRUE" | "True"))
+        self.get(key).is_some_and(|text| text != "0" && !text.eq_ignore_ascii_case("false"))
     }
 }
 

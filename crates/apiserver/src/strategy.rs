@@ -116,6 +116,22 @@ pub trait Strategy: Send + Sync {
         Ok(())
     }
 
+    /// The warning that every request for the kind gets (upstream's lifecycle of APIs).
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+
+    /// The warning to who deletes without saying what becomes of the dependents.
+    fn delete_warning(&self) -> Option<&str> {
+        None
+    }
+
+    /// `conditions` of the object's row in a Table.
+    fn row_conditions(&self, object: &Value) -> Option<Value> {
+        let _ = object;
+        None
+    }
+
     /// DELETE answers the deleted object instead of a Status.
     fn returns_deleted(&self) -> bool {
         false

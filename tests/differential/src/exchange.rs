@@ -75,7 +75,7 @@ impl Client {
             };
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             let done = case.until.iter().all(|(at, wanted)| match at.as_str() {
-                "code" => Value::from(answer.code) == *wanted,
+                "code" => *wanted == answer.code,
                 at => body.pointer(at) == Some(wanted),
             });
             if done || tokio::time::Instant::now() > end {

@@ -93,10 +93,11 @@ impl Normal<'_> {
 
     fn object(&self, mut map: Map<String, Value>) -> Value {
         let prefix = map.get("generateName").and_then(Value::as_str).map(str::to_owned);
-        if let (Some(prefix), Some(Value::String(name))) = (prefix, map.get_mut("name")) {
-            if name.starts_with(&prefix) && name.len() == prefix.len() + 5 {
-                *name = format!("{prefix}<random>");
-            }
+        if let (Some(prefix), Some(Value::String(name))) = (prefix, map.get_mut("name"))
+            && name.starts_with(&prefix)
+            && name.len() == prefix.len() + 5
+        {
+            *name = format!("{prefix}<random>");
         }
         let fields = map.into_iter().map(|(key, value)| {
             let value = self.field(&key, value);
@@ -170,7 +171,7 @@ fn walk(left: &Value, right: &Value, at: &str, out: &mut Vec<(String, String, St
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use super::*;
 
     fn normal(body: &str, request: &str) -> Value {

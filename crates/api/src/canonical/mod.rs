@@ -23,7 +23,9 @@ pub enum Finding {
     Unknown(String),
     /// The path of a field that came twice.
     Duplicate(String),
-    /// What a parser says in its own words (YAML).
+    /// A key that came twice in YAML: `line 3: key "name" already set in map`.
+    Double(String),
+    /// What a parser says in its own words.
     Text(String),
 }
 
@@ -32,7 +34,7 @@ impl std::fmt::Display for Finding {
         match self {
             Self::Unknown(path) => write!(f, "unknown field {path:?}"),
             Self::Duplicate(path) => write!(f, "duplicate field {path:?}"),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Double(text) => f.write_str(text),
         }
     }
 }
@@ -63,9 +65,30 @@ impl Found {
         self.0.iter().map(ToString::to_string).collect()
     }
 
+    /// The keys that came twice in YAML.
+    pub fn only_double(&self) -> Self {
+        self.0.iter().filter(|f| matches!(f, Finding::Double(_))).cloned().collect()
+    }
+
+    /// The parts of the message of the 400: keys that came twice in YAML are one.
+    pub fn words(&self) -> Vec<String> {
+        let double: Vec<String> = self.only_double().0.iter().map(|f| format!("\n  {f}")).collect();
+        let double = (!double.is_empty()).then(|| format!("yaml: unmarshal errors:{}", double.concat()));
+        let others = self.0.iter().filter(|f| !matches!(f, Finding::Double(_))).map(ToString::to_string);
+        double.into_iter().chain(others).collect()
+    }
+
     /// The message of the 400 that `fieldValidation=Strict` answers.
     pub fn strict_error(&self) -> String {
-        format!("strict decoding error: {}", self.messages().join(", "))
+        format!("strict decoding error: {}", self.words().join(", "))
+    }
+}
+
+impl FromIterator<Finding> for Found {
+    fn from_iter<I: IntoIterator<Item = Finding>>(from: I) -> Self {
+        let mut found = Self::default();
+        from.into_iter().for_each(|f| found.add(f));
+        found
     }
 }
 

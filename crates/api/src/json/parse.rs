@@ -51,6 +51,11 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     run(bytes, Expect::Nothing).map(|p| p.value)
 }
 
+/// Parses without a type, and finds the fields that came twice.
+pub fn parse_strict(bytes: &[u8]) -> Result<Parsed, JsonError> {
+    run(bytes, Expect::Nothing)
+}
+
 /// Parses an object of a type: its raw fields stay raw.
 pub fn parse_typed(bytes: &[u8], of: &Type) -> Result<Parsed, JsonError> {
     run(bytes, Expect::Fields(of))

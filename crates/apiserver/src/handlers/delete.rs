@@ -71,6 +71,13 @@ fn from_body(asked: &Asked<'_>, media: crate::form::Media, bytes: &Bytes) -> Res
     let of = api::schema::by_gvk("meta.k8s.io", "v1", "DeleteOptions")
         .ok_or_else(|| Status::internal("the table has no DeleteOptions"))?;
     let (mut object, _) = codec::decode_body(media, bytes, &of, "DeleteOptions", "meta.k8s.io/v1")?;
+    if !matches!(object.kind(), "" | "DeleteOptions") {
+        return Err(Status::bad_request(format!(
+            "no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+            object.kind(),
+            object.api_version()
+        )));
+    }
     if asked.cx.dry_run {
         object.set_at(&["dryRun"], vec![Value::from("All")]);
     }
@@ -122,6 +129,8 @@ pub(super) async fn delete(mut asked: Asked<'_>, served: Arc<Served>) -> Result<
     let cx = cx.as_ref().unwrap_or(asked.cx);
     let info = &asked.cx.info;
     let namespace = if served.row.namespaced { info.namespace.as_str() } else { "" };
+    let silent = options.object.get("propagationPolicy").is_none() && options.orphan_dependents.is_none();
+    served.strategy.delete_warning().filter(|_| silent).into_iter().for_each(|w| asked.cx.warnings.add(w));
     let deleted = asked.chain.registry.delete(cx, &served, (namespace, &info.name), &options, true).await?;
     if deleted.gone && !served.strategy.returns_deleted() {
         let uid = served.stored.as_ref().map(|s| s.tree(&deleted.entry).uid().to_owned()).unwrap_or_default();

@@ -88,6 +88,7 @@ pub(crate) async fn serve(
         return Err(Status::no_route());
     }
     drop(table);
+    served.strategy.deprecation().into_iter().for_each(|w| cx.warnings.add(w));
     check_dry_run(cx, query)?;
     check_manager(cx, query)?;
     if !info.subresource.is_empty() {
@@ -122,6 +123,10 @@ async fn resource(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body
     let is_of_collection = matches!(verb, "create" | "list" | "deletecollection");
     if served.row.namespaced && info.namespace.is_empty() && !matches!(verb, "list" | "watch") {
         return Err(wrong_method());
+    }
+    let has_objects = ["get", "update", "patch", "delete"].iter().any(|v| served.row.has_verb(v));
+    if named && !has_objects {
+        return Err(Status::no_route());
     }
     if !served.row.has_verb(verb) || verb != "watch" && named == is_of_collection {
         return Err(wrong_method());
@@ -175,11 +180,18 @@ fn check_manager(cx: &RequestContext, query: &Query) -> Result<(), Status> {
     if name.len() > MAX {
         return Err(bad_options(kind, Error::too_long(&field, MAX)));
     }
-    match name.chars().any(char::is_control) {
-        true => {
-            Err(bad_options(kind, Error::invalid(&field, name, "should only contain printable characters")))
-        }
-        false => Ok(()),
+    let Some((at, bad)) = name.char_indices().find(|(_, c)| c.is_control()) else { return Ok(()) };
+    let shown: String = name.chars().map(go_quoted).collect();
+    let why = format!("invalid character U+{:04X} (at position {at})", u32::from(bad));
+    Err(bad_options(kind, Error { value: Some(format!("\"{shown}\"")), ..Error::invalid(&field, "", why) }))
+}
+
+/// A character as Go quotes it.
+fn go_quoted(c: char) -> String {
+    match c {
+        '\n' | '\t' | '\r' | '"' | '\\' => c.escape_default().to_string(),
+        c if c.is_control() => format!("\\x{:02x}", u32::from(c)),
+        c => c.into(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use api::Value;
-use api::canonical::{Found, canonicalize};
+use api::canonical::{CanonError, Finding, Found, canonicalize};
 use api::merge::{self, FieldManager};
 use apimachinery::field::{Error, Path};
 use apimachinery::status::Details;
@@ -74,6 +74,8 @@ pub(super) fn check_options(asked: &Asked<'_>, kind: Kind) -> Result<(), Status>
 pub(super) struct Patch {
     pub kind: Kind,
     body: Value,
+    /// Fields that came twice in it.
+    found: Found,
     manager: String,
     force: bool,
 }
@@ -81,21 +83,32 @@ pub(super) struct Patch {
 impl Patch {
     pub fn read(asked: &Asked<'_>, kind: Kind, bytes: &Bytes) -> Result<Self, Status> {
         let bad = |e: String| Status::bad_request(format!("error decoding patch: {e}"));
-        let body = match kind {
+        let invalid = |_| Status::bad_request("invalid JSON patch");
+        let (body, found) = match kind {
             Kind::Apply => {
                 let value = api::yaml::parse(bytes)
                     .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
                 if value.as_map().is_none() {
                     return Err(Status::bad_request("error decoding YAML: the configuration is no object"));
                 }
-                value
+                (value, Found::default())
             }
-            Kind::Json => api::json::parse(bytes).map_err(|e| bad(e.to_string()))?,
-            Kind::Merge => api::json::parse(bytes).map_err(|_| Status::bad_request("invalid JSON patch"))?,
-            Kind::Strategic => api::json::parse(bytes).map_err(|e| Status::bad_request(e.to_string()))?,
+            Kind::Json => {
+                let parsed = api::json::parse_strict(bytes).map_err(|e| bad(e.to_string()))?;
+                let told = parsed.found.messages().into_iter().map(|m| format!("json patch {m}"));
+                (parsed.value, told.map(Finding::Text).collect())
+            }
+            Kind::Merge | Kind::Strategic => {
+                let parsed = api::json::parse_strict(bytes).map_err(invalid)?;
+                if parsed.value.as_map().is_none() {
+                    let error = no_map(&parsed.value);
+                    return Err(if kind == Kind::Merge { bad(error) } else { Status::bad_request(error) });
+                }
+                (parsed.value, parsed.found)
+            }
         };
         let manager = asked.cx.field_manager.clone();
-        Ok(Self { kind, body, manager, force: asked.query.flag("force") })
+        Ok(Self { kind, body, found, manager, force: asked.query.flag("force") })
     }
 
     /// The patched object, canonical and defaulted, of one of the version of `served`.
@@ -106,13 +119,59 @@ impl Patch {
         validation: FieldValidation,
         cx: &RequestContext,
     ) -> Result<Value, Status> {
+        let refused = |error: String| refusal(&self.shown(served, live), &error);
         let mut object = self.patched(served, live)?;
-        canonical(served, &mut object, validation, cx).map_err(|error| match error {
-            // The object as patched stands in the message; it is made again, as this is rare.
-            Refused::Type(error) => wrong_type(&self.patched(served, live).unwrap_or_default(), &error),
-            Refused::Status(status) => status,
+        self.keep_type(served, live, &mut object).map_err(refused)?;
+        let mut found = self.found.clone();
+        canonicalize(&mut object, &served.schema, &mut found).map_err(|e| {
+            refused(if self.kind == Kind::Strategic { restore_error(&e) } else { e.to_string() })
         })?;
+        if validation == FieldValidation::Strict && !found.is_empty() {
+            return Err(refused(found.strict_error()));
+        }
+        decode::report(&found, validation, cx, "")?;
+        decode::complete(served, &mut object);
         Ok(object)
+    }
+
+    /// A patch does not make the object one of another type: a strategic one is of this type whatever it says.
+    fn keep_type(&self, served: &Served, live: &Value, object: &mut Value) -> Result<(), String> {
+        let other = |key: &str, of: &str| !matches!(object.str_at(&[key]), "") && object.str_at(&[key]) != of;
+        let (kind, version) = (live.kind().to_owned(), live.api_version().to_owned());
+        let differs = other("kind", &kind) || other("apiVersion", &version);
+        if differs && self.kind != Kind::Strategic && !served.schema.custom {
+            return Err(format!(
+                "no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                object.kind(),
+                object.api_version()
+            ));
+        }
+        if differs && served.schema.custom && self.kind != Kind::Strategic {
+            return Ok(());
+        }
+        object.set_at(&["kind"], kind);
+        object.set_at(&["apiVersion"], version);
+        Ok(())
+    }
+
+    /// The patched object as errors show it: in Go's order, but for the maps that the patch went into, which are
+    /// sorted. Of a strategic patch it is the patch itself. Made anew, as this is rare.
+    fn shown(&self, served: &Served, live: &Value) -> String {
+        if self.kind == Kind::Strategic {
+            return go_text(&self.body);
+        }
+        let mut text = Vec::new();
+        api::json::write(&mut text, live, &served.schema);
+        let ordered = api::json::parse(&text).unwrap_or_default();
+        let mut object = self.patched(served, &ordered).unwrap_or_default();
+        match self.kind {
+            Kind::Merge => sort_along(&mut object, &self.body),
+            _ => {
+                let paths = self.body.as_list().into_iter().flatten().map(|o| o.str_at(&["path"]));
+                paths.for_each(|path| sort_at(&mut object, path));
+            }
+        }
+        api::json::to_string(&object)
     }
 
     fn patched(&self, served: &Served, live: &Value) -> Result<Value, Status> {
@@ -139,8 +198,87 @@ enum Refused {
 }
 
 fn wrong_type(object: &Value, error: &str) -> Status {
-    let error = Error::invalid(&Path::new("patch"), &api::json::to_string(object), error);
+    refusal(&api::json::to_string(object), error)
+}
+
+/// The 422 of a patch that makes no object of the type; `shown`: what it made.
+fn refusal(shown: &str, error: &str) -> Status {
+    let error = Error::invalid(&Path::new("patch"), &shown.to_owned(), error);
     Status::invalid(&GroupKind { group: "".into(), kind: "".into() }, "", &[error])
+}
+
+fn no_map(value: &Value) -> String {
+    let got = match value {
+        Value::List(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+        _ => "number",
+    };
+    format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")
+}
+
+/// A value of the wrong type, in the words of Go's reader of maps.
+fn restore_error(error: &CanonError) -> String {
+    let CanonError::Type { got, wanted, .. } = error else { return error.to_string() };
+    let kind = match got.split(' ').next().unwrap_or_default() {
+        "number" => "int64",
+        "array" => "slice",
+        "object" => "map",
+        other => other,
+    };
+    match wanted.as_str() {
+        w if w.starts_with("[]") => format!("cannot restore slice from {kind}"),
+        w if w.starts_with("map[") => format!("cannot restore map from {kind}"),
+        w if w.contains('.') => format!("cannot restore struct from: {kind}"),
+        w => format!("unrecognized type: {w}"),
+    }
+}
+
+/// A tree as Go's `%+v` prints it.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Map(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            let parts: Vec<String> =
+                entries.into_iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
+            format!("map[{}]", parts.join(" "))
+        }
+        Value::List(list) => format!("[{}]", list.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Null => "<nil>".into(),
+        Value::String(s) => s.to_string(),
+        other => api::json::to_string(other),
+    }
+}
+
+/// Sorts the maps that a merge patch goes into.
+fn sort_along(object: &mut Value, patch: &Value) {
+    let (Some(map), Some(patch)) = (object.as_map_mut(), patch.as_map()) else { return };
+    map.sort_keys();
+    for (key, below) in patch.iter() {
+        if let Some(value) = map.get_mut(key) {
+            sort_along(value, below);
+        }
+    }
+}
+
+/// Sorts the maps on the way to what a JSON pointer names.
+fn sort_at(object: &mut Value, pointer: &str) {
+    let mut at = object;
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        if let Some(map) = at.as_map_mut() {
+            map.sort_keys();
+        }
+        let next = match at {
+            Value::Map(map) => map.get_mut(&token),
+            Value::List(list) => token.parse::<usize>().ok().and_then(|i| list.get_mut(i)),
+            _ => None,
+        };
+        let Some(next) = next else { return };
+        at = next;
+    }
 }
 
 /// Back into the canonical form after a patch, with defaults.
@@ -228,6 +366,13 @@ fn report_apply(
         // What does not fit the type is told by apply in its own words.
         Err(_) => return Ok(()),
     };
+    let twice = found.only_double();
+    if validation == FieldValidation::Strict && !twice.is_empty() {
+        let twice = twice.words().join("");
+        return Err(Status::bad_request(format!(
+            "error strict decoding patch: error converting YAML to JSON: {twice}"
+        )));
+    }
     decode::report(&found, validation, cx, "")
 }
 

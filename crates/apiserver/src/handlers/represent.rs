@@ -18,7 +18,7 @@ use crate::http::body::Pieces;
 use crate::http::negotiate::{As, Offer, Wanted, wanted};
 use crate::http::respond;
 use crate::registry::convert;
-use crate::registry::read::parse_revision;
+use crate::registry::read::parse_single_revision;
 
 /// JSON in two parts, as [`Entry`] holds it: `{...` and `,{...}` + newline.
 pub struct Json {
@@ -242,7 +242,7 @@ pub(super) fn stored_offer(served: &Served) -> Offer {
 pub(super) async fn get(asked: Asked<'_>, served: &Arc<Served>) -> Result<Response<Body>, Status> {
     let offer = wanted(asked.request.headers(), asked.query, stored_offer(served))?;
     let info = &asked.cx.info;
-    let revision = parse_revision(asked.query.get("resourceVersion").unwrap_or_default())?;
+    let revision = parse_single_revision(asked.query.get("resourceVersion").unwrap_or_default())?;
     let namespace = if served.row.namespaced { info.namespace.as_str() } else { "" };
     let entry = asked.chain.registry.get(served, (namespace, &info.name), revision).await?;
     answer(&asked, served, &entry, 200, &offer).await

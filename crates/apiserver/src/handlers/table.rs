@@ -24,7 +24,9 @@ pub fn include(query: &crate::endpoint::Query) -> Result<Include, Status> {
         "None" => Ok(Include::None),
         "" | "Metadata" => Ok(Include::Metadata),
         "Object" => Ok(Include::Object),
-        other => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        other => Err(Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+        ))),
     }
 }
 
@@ -132,6 +134,15 @@ async fn write_cells(
     Ok(cells.len())
 }
 
+/// Of kinds that end (`status.phase` is a field label of theirs): the label tells without decoding whether there is
+/// anything to say.
+fn conditions(served: &Served, entry: &Entry) -> Option<Value> {
+    let stored = served.stored.as_ref()?;
+    let at = stored.label_position("status.phase", &served.gv)?;
+    let ended = ["Succeeded", "Failed"].iter().any(|phase| entry.field_is(at, phase) == Some(true));
+    if ended { served.strategy.row_conditions(&stored.tree(entry)) } else { None }
+}
+
 /// Writes `{"cells":[...],"object":...}`; the number of cells.
 pub async fn row(
     (now, include): (Timestamp, Include),
@@ -142,7 +153,12 @@ pub async fn row(
 ) -> Result<usize, Status> {
     out.extend_from_slice(b"{\"cells\":[");
     let count = write_cells(served, entry, now, out).await?;
-    out.extend_from_slice(b"],\"object\":");
+    out.push(b']');
+    if let Some(conditions) = conditions(served, entry) {
+        out.extend_from_slice(b",\"conditions\":");
+        api::json::write_value(out, &conditions);
+    }
+    out.extend_from_slice(b",\"object\":");
     match include {
         Include::None => out.extend_from_slice(b"null"),
         Include::Metadata => out.extend_from_slice(&represent::metadata_json(entry, version)),

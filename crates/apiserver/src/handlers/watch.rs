@@ -20,7 +20,7 @@ use crate::endpoint::{Body, Query};
 use crate::form::{Form, Media, Projection};
 use crate::http::negotiate::{As, wanted};
 use crate::http::{body, metrics, respond};
-use crate::registry::read::{check_watch_options, parse_revision};
+use crate::registry::read::{check_watch_options, parse_int, parse_single_revision};
 
 /// Between bookmarks.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -90,10 +90,13 @@ pub(super) async fn watch(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
         ));
     }
     check_watch_options(asked.query)?;
+    if let Some(text) = asked.query.get("timeoutSeconds").filter(|t| !t.is_empty()) {
+        parse_int(text)?;
+    }
     let info = &asked.cx.info;
     let name = if info.parts.len() > 1 { info.name.as_str() } else { "" };
     let selection = list::selection(&served, &info.namespace, name, asked.query)?;
-    let revision = parse_revision(asked.query.get("resourceVersion").unwrap_or_default())?;
+    let revision = parse_single_revision(asked.query.get("resourceVersion").unwrap_or_default())?;
     let stored = served.stored.clone().ok_or_else(Status::no_route)?;
     let bookmarks = asked.query.flag("allowWatchBookmarks");
     let send_initial = asked.query.get("sendInitialEvents").map(|_| asked.query.flag("sendInitialEvents"));

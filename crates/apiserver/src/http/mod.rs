@@ -142,6 +142,9 @@ impl Chain {
         if let Ok(id) = said.audit_id.parse() {
             answer.headers_mut().insert("audit-id", id);
         }
+        if said.method == http::Method::HEAD.as_str() {
+            *answer.body_mut() = body::empty();
+        }
         let code = answer.status().as_u16();
         metrics::answered(&info, &said.method, said.dry_run, code, started.elapsed().as_secs_f64());
         answer
@@ -159,6 +162,7 @@ impl Chain {
         if is_long_running(&info, &query) {
             return self.served(request, peer, info, query, said, warnings).await;
         }
+        check_timeout(&query)?;
         let limit = self.options.request_timeout;
         let work = self.served(request, peer, info, query, said, warnings);
         match tokio::time::timeout(limit, work).await {
@@ -300,6 +304,28 @@ fn field_manager(query: &Query, agent: &str) -> String {
             prefix[..end].to_owned()
         }
     }
+}
+
+/// `timeout` is a duration; what it says beyond that is the client's own patience.
+fn check_timeout(query: &Query) -> Result<(), Status> {
+    let Some(text) = query.get("timeout").filter(|t| !t.is_empty()) else { return Ok(()) };
+    let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
+    let parts = text.trim_start_matches(['-', '+']);
+    let mut rest = parts;
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let unit = number.trim_start_matches(|c: char| c.is_alphabetic());
+        let known = units.contains(&&number[..number.len() - unit.len()]);
+        if number.len() == rest.len() || !known {
+            break;
+        }
+        rest = unit;
+    }
+    if parts == "0" || rest.is_empty() && !parts.is_empty() {
+        return Ok(());
+    }
+    let why = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
+    Err(Status::bad_request(why))
 }
 
 /// Watches, logs and streams: no timeout, no limit.

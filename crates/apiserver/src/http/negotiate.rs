@@ -71,7 +71,7 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
 
 fn media_of(text: &str, offer: Offer) -> Option<Media> {
     match text {
-        "application/json" | "*/*" | "application/*" => Some(Media::Json),
+        "application/json" | "*/*" => Some(Media::Json),
         "application/yaml" => Some(Media::Yaml),
         "application/vnd.kubernetes.protobuf" if offer.protobuf => Some(Media::Protobuf),
         _ => None,

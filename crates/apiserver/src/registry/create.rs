@@ -96,7 +96,7 @@ impl Registry {
         let (cx, served) = (request.cx, request.served);
         let stored = served.stored.clone().ok_or_else(Status::no_route)?;
         meta::wipe(&mut request.object);
-        if !request.object.meta().resource_version().is_empty() {
+        if !request.object.meta().resource_version().is_empty() && !cx.dry_run {
             let why = "resourceVersion should not be set on objects to be created";
             return Err(Status::new(500, Reason::Unknown, why));
         }
@@ -229,7 +229,10 @@ impl Registry {
         if cx.dry_run {
             let there = self.store.range(read).await.map_err(store_error)?;
             return match there.kvs.is_empty() {
-                true => Ok(stored.entry(key.into(), 0, Arc::new(object))),
+                true => {
+                    stored.complete(&mut object);
+                    Ok(stored.entry(key.into(), 0, Arc::new(object)))
+                }
                 false => Err(Status::already_exists(resource, name)),
             };
         }

@@ -103,21 +103,21 @@ fn name_errors(served: &Served, name: &str, prefix: bool, field: &Path, errors: 
     let own = served.strategy.name_errors(name, prefix);
     let found = own.unwrap_or_else(|| {
         // A generated name goes on after the prefix, so a trailing dash is fine.
-        names::dns1123_subdomain(if prefix {
-            name.strip_suffix('-').map_or(name, |_| masked(name))
-        } else {
-            name
-        })
+        let generated = prefix && name.len() > 1 && name.ends_with('-');
+        names::dns1123_subdomain(&if generated { masked(name) } else { name.to_owned() })
     });
     errors.extend(found.into_iter().map(|why| Error::invalid(field, name, why)));
+    if !errors.is_empty() {
+        return;
+    }
     let path = if prefix { names::path_segment_prefix(name) } else { names::path_segment_name(name) };
     errors.extend(path.into_iter().map(|why| Error::invalid(field, name, why)));
 }
 
-/// The prefix without its last dash.
-fn masked(name: &str) -> &str {
-    let short = &name[..name.len() - 1];
-    if short.is_empty() { name } else { short }
+/// What a generated name is checked as: something follows the dash.
+fn masked(name: &str) -> String {
+    let short: String = name.chars().take(name.chars().count().saturating_sub(2)).collect();
+    format!("{short}a")
 }
 
 fn texts(map: Option<&Map>) -> impl Iterator<Item = (&str, &str)> {
@@ -137,6 +137,10 @@ fn common(object: &Value, field: &Path, errors: &mut ErrorList) {
     if size > ANNOTATIONS {
         errors.push(Error::too_long(&at, ANNOTATIONS));
     }
+    if meta.generation() < 0 {
+        let why = "must be greater than or equal to 0";
+        errors.push(Error::invalid(&field.child("generation"), &meta.generation(), why));
+    }
     owners(object, &field.child("ownerReferences"), errors);
     finalizers(object, &field.child("finalizers"), errors);
 }
@@ -145,17 +149,20 @@ fn owners(object: &Value, field: &Path, errors: &mut ErrorList) {
     let mut controller: Option<String> = None;
     for (at, owner) in object.meta().owners().enumerate() {
         let here = field.index(at);
-        if owner.api_version.is_empty() {
-            errors.push(Error::invalid(&here.child("apiVersion"), "", "version must not be empty"));
-        }
-        for (name, value) in [("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)] {
+        for (name, value) in [
+            ("apiVersion", owner.api_version),
+            ("kind", owner.kind),
+            ("name", owner.name),
+            ("uid", owner.uid),
+        ] {
             if value.is_empty() {
                 errors.push(Error::required(&here.child(name), "must not be empty"));
             }
         }
         if owner.api_version == "v1" && owner.kind == "Event" {
             let why = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(Error::invalid(&here, "/v1, Kind=Event", why));
+            let shown = object.list_at(&["metadata", "ownerReferences"]).get(at).map(api::json::to_string);
+            errors.push(Error { value: shown, ..Error::invalid(&here, "", why) });
         }
         if !owner.controller {
             continue;
@@ -163,12 +170,13 @@ fn owners(object: &Value, field: &Path, errors: &mut ErrorList) {
         match &controller {
             Some(first) => {
                 let why = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
-                    owner.name
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}/{}",
+                    owner.kind, owner.name
                 );
-                errors.push(Error::invalid(field, owner.name, why));
+                let all = object.at(&["metadata", "ownerReferences"]).map(api::json::to_string);
+                errors.push(Error { value: all, ..Error::invalid(field, "", why) });
             }
-            None => controller = Some(owner.name.into()),
+            None => controller = Some(format!("{}/{}", owner.kind, owner.name)),
         }
     }
 }
@@ -189,15 +197,11 @@ fn finalizers(object: &Value, field: &Path, errors: &mut ErrorList) {
     for (at, name) in object.meta().finalizers().enumerate() {
         let found = names::qualified_name(name);
         let here = field.index(at);
-        if found.is_empty()
-            && !name.contains('/')
-            && !STANDARD_FINALIZERS.contains(&name)
-            && needs_domain(object)
-        {
+        errors.extend(found.into_iter().map(|why| Error::invalid(field, name, why)));
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) && needs_domain(object) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(Error::invalid(&here, name, why));
         }
-        errors.extend(found.into_iter().map(|why| Error::invalid(&here, name, why)));
     }
     let both = ["orphan", "foregroundDeletion"].iter().all(|f| object.meta().has_finalizer(f));
     if both {

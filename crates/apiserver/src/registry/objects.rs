@@ -142,7 +142,8 @@ impl Objects for Registry {
             preconditions: Preconditions::default(),
             create: false,
             whole: false,
-            manage_fields: true,
+            // Upstream writes a status through a client, everything else below whoever keeps managedFields.
+            manage_fields: subresource == "status",
             admit: false,
         };
         let updated = Registry::update(self, request).await?;

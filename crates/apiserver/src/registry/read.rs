@@ -47,6 +47,14 @@ fn bad_options(errors: Vec<Error>) -> Status {
     Status::invalid(&GroupKind { group: "meta.k8s.io".into(), kind: "ListOptions".into() }, "", &errors)
 }
 
+/// The resourceVersion of a get or a watch: a bad one is told without a reason there.
+pub fn parse_single_revision(text: &str) -> Result<Option<i64>, Status> {
+    parse_revision(text).map_err(|status| {
+        let message = status.message.trim_start_matches("invalid resource version: ").to_owned();
+        Status::new(500, apimachinery::Reason::Unknown, message)
+    })
+}
+
 /// A resourceVersion of a query.
 pub fn parse_revision(text: &str) -> Result<Option<i64>, Status> {
     if text.is_empty() {
@@ -62,6 +70,17 @@ pub fn parse_revision(text: &str) -> Result<Option<i64>, Status> {
     }
 }
 
+/// A number of a query, refused in Go's words.
+pub fn parse_int(text: &str) -> Result<i64, Status> {
+    text.parse::<i64>().map_err(|error| {
+        let why = match error.kind() {
+            std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+    })
+}
+
 impl ListOptions {
     pub fn of(query: &Query) -> Result<Self, Status> {
         let get = |key: &str| query.get(key).unwrap_or_default();
@@ -70,9 +89,7 @@ impl ListOptions {
         check_match(version, matching, token, query.get("sendInitialEvents"))?;
         let limit = match get("limit") {
             "" => 0,
-            text => text.parse::<i64>().map_err(|_| {
-                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            })?,
+            text => parse_int(text)?,
         };
         Ok(Self {
             revision: parse_revision(version)?,

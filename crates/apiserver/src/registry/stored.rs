@@ -207,9 +207,15 @@ impl Stored {
         if shape.media == Media::Json && encoded.last() != Some(&b'\n') {
             encoded.push(b'\n');
         }
+        self.complete(value);
+        self.transformer.transform_to_storage(store_key, encoded).map_err(Status::internal)
+    }
+
+    /// Gives an object the defaults that reading it back gives.
+    pub fn complete(&self, value: &mut Value) {
+        let shape = self.shape();
         api::defaults::apply(value, &shape.schema);
         shape.serve.strategy.default(&shape.gv.version, value.as_map_or_make());
-        self.transformer.transform_to_storage(store_key, encoded).map_err(Status::internal)
     }
 
     /// The cache's entry of an object in the storage version, resourceVersion set.

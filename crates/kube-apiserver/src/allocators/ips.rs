@@ -166,13 +166,9 @@ impl Ips {
     /// Takes this address.
     pub async fn take(&self, ip: IpAddr, owner: Owner<'_>, dry_run: bool) -> Result<(), Error> {
         self.in_range(ip)?;
+        // Upstream's dry run does not look who has it.
         if dry_run {
-            // The store itself is asked: the cache may still show an address that was just given back.
-            return match self.objects.get_latest(ip_addresses(), "", &ip.to_string()).await {
-                Ok(_) => Err(Error::Allocated),
-                Err(status) if status.is(Reason::NotFound) => Ok(()),
-                Err(status) => Err(Error::Api(status)),
-            };
+            return Ok(());
         }
         self.create(ip, owner).await
     }

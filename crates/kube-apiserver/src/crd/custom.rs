@@ -69,8 +69,8 @@ impl Strategy for Custom {
         self.validate_update(cx, object, old)
     }
 
-    fn warnings(&self, _: &Value, _: Option<&Value>) -> Vec<String> {
-        self.deprecated.iter().cloned().collect()
+    fn deprecation(&self) -> Option<&str> {
+        self.deprecated.as_deref()
     }
 
     /// Unconditional updates of custom resources are refused.

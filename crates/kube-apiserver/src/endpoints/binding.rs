@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{Map, Value};
 use apimachinery::field::{Error, Path};
-use apimachinery::{GroupKind, GroupResource, Status};
+use apimachinery::{GroupResource, Reason, Status};
 use apiserver::endpoint::{Answer, Call, Endpoint};
 use apiserver::request::RequestContext;
 use apiserver::resource::Objects;
@@ -55,8 +55,9 @@ fn validate(binding: &Value) -> Result<(), Status> {
     if errors.is_empty() {
         return Ok(());
     }
-    let kind = GroupKind { group: "".into(), kind: "Binding".into() };
-    Err(Status::invalid(&kind, binding.str_at(&["metadata", "name"]), &errors))
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let message = if all.len() == 1 { all.concat() } else { format!("[{}]", all.join(", ")) };
+    Err(Status::new(500, Reason::Unknown, message))
 }
 
 /// The pod on its node, or why not.

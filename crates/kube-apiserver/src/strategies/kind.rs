@@ -46,6 +46,7 @@ pub struct Kind {
     pub field: Option<fn(&Value, &str) -> Option<String>>,
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     pub returns_deleted: bool,
+    pub deprecation: Option<&'static str>,
 }
 
 /// A kind about which everything is default.
@@ -66,6 +67,7 @@ pub const PLAIN: Kind = Kind {
     field: None,
     warnings: |_, _| Vec::new(),
     returns_deleted: false,
+    deprecation: None,
 };
 
 /// With a spec, a generation of it, and a status of its own.
@@ -137,6 +139,10 @@ impl Strategy for Kind {
 
     fn allows_unconditional_update(&self) -> bool {
         self.unconditional_update
+    }
+
+    fn deprecation(&self) -> Option<&str> {
+        self.deprecation
     }
 
     fn returns_deleted(&self) -> bool {

@@ -261,6 +261,7 @@ fn device_request(request: &mut Map) {
 }
 
 pub const RESOURCE_CLAIM: Kind = Kind {
+    returns_deleted: true,
     defaults: |object| {
         if let Some(spec) = object.sub_mut("spec") {
             device_requests(spec);
@@ -285,6 +286,7 @@ pub const RESOURCE_CLAIM: Kind = Kind {
 };
 
 pub const RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
+    returns_deleted: true,
     defaults: |object| {
         if let Some(spec) = object.sub_mut("spec").and_then(|s| s.sub_mut("spec")) {
             device_requests(spec);
@@ -296,9 +298,10 @@ pub const RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
 };
 
 pub const DEVICE_CLASS: Kind =
-    Kind { cells: Some(|o, now| vec![cells::name(o), cells::age(o, now)]), ..SPEC };
+    Kind { cells: Some(|o, now| vec![cells::name(o), cells::age(o, now)]), returns_deleted: true, ..SPEC };
 
 pub const RESOURCE_SLICE: Kind = Kind {
+    returns_deleted: true,
     create: |cx, object| taint_times(object, fields::time(cx.now)),
     update: |cx, object, _| taint_times(object, fields::time(cx.now)),
     validate_update: |object, old, errors| {
@@ -393,7 +396,7 @@ pub const STORAGE_VERSION_MIGRATION: Kind = Kind {
             group => format!("{}.{group}", resource.text("resource")),
         };
         let now = map_at(o, &["status"]).items("conditions").find(|c| c.text("status") == "True");
-        vec![cells::name(o), shown.into(), now.map(|c| c.text("type")).unwrap_or_default().into()]
+        vec![cells::name(o), shown.into(), now.map_or("Unknown", |c| c.text("type")).into()]
     }),
     ..PLAIN
 };
@@ -431,8 +434,11 @@ pub const COMPONENT_STATUS: Kind = Kind {
 /// The row of a CustomResourceDefinition: Name, Scope, Versions, Created At, Group, Kind, ShortNames, Established.
 pub fn definition_cells(o: &Value) -> Vec<Value> {
     let (spec, names) = (map_at(o, &["spec"]), map_at(o, &["spec", "names"]));
-    let versions: Vec<&str> =
-        spec.items("versions").filter(|v| v.flag("served")).map(|v| v.text("name")).collect();
+    let shown = |v: &Map| match v.flag("storage") {
+        true => format!("{}(storage)", v.text("name")),
+        false => v.text("name").to_owned(),
+    };
+    let versions: Vec<String> = spec.items("versions").filter(|v| v.flag("served")).map(shown).collect();
     let established = map_at(o, &["status"])
         .items("conditions")
         .any(|c| c.text("type") == "Established" && c.text("status") == "True");

@@ -214,11 +214,11 @@ pub const IP_ADDRESS: Kind = Kind {
     validate_update: |object, old, errors| {
         errors.extend(validation::immutable(object, old, &["spec", "parentRef"]))
     },
-    cells: Some(|o, _| {
+    cells: Some(|o, now| {
         let p = map_at(o, &["spec", "parentRef"]);
         let parts = [p.text("group"), p.text("resource"), p.text("namespace"), p.text("name")];
         let shown: Vec<&str> = parts.into_iter().filter(|t| !t.is_empty()).collect();
-        vec![cells::name(o), shown.join("/").into()]
+        vec![cells::name(o), shown.join("/").into(), cells::age(o, now)]
     }),
     name: Some(ip_name),
     ..PLAIN

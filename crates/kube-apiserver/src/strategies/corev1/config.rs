@@ -19,7 +19,10 @@ pub const CONFIG_MAP: Kind = Kind {
 };
 
 pub const SECRET: Kind = Kind {
-    defaults: |o| o.default("type", "Opaque"),
+    defaults: |o| {
+        o.default("type", "Opaque");
+        take_string_data(o);
+    },
     create: |_, o| take_string_data(o),
     update: |_, o, old| {
         take_string_data(o);
@@ -44,7 +47,7 @@ fn row(o: &Value, now: Timestamp, kind: Option<Value>) -> Vec<Value> {
     let count = map_at(o, &["data"]).len() + map_at(o, &["binaryData"]).len();
     let mut row = vec![cells::name(o)];
     row.extend(kind);
-    row.extend([Value::from(count.to_string()), cells::age(o, now)]);
+    row.extend([Value::Int(count as i64), cells::age(o, now)]);
     row
 }
 

@@ -9,6 +9,7 @@ use crate::strategies::kind::{Generation, Kind, PLAIN};
 use crate::strategies::{cells, names, validation};
 
 pub const ENDPOINTS: Kind = Kind {
+    deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     defaults: |object| {
         for port in object.items_mut("subsets").flat_map(|s| s.items_mut("ports")) {
             port.default("protocol", "TCP");

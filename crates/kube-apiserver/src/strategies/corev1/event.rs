@@ -53,7 +53,7 @@ fn row(object: &Value, now: Timestamp) -> Vec<Value> {
     let involved = map_at(object, &["involvedObject"]);
     let name = |key: &str| involved.get(key).and_then(Value::as_str).unwrap_or_default();
     let component = first(object, &[&["source", "component"], &["reportingComponent"]]);
-    let host = object.str_at(&["source", "host"]);
+    let host = first(object, &[&["source", "host"], &["reportingInstance"]]);
     let source = if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") };
     vec![
         cells::age_of(last, now),
@@ -64,7 +64,7 @@ fn row(object: &Value, now: Timestamp) -> Vec<Value> {
         source.into(),
         object.str_at(&["message"]).trim().into(),
         cells::age_of(began, now),
-        count.to_string().into(),
+        count.into(),
         cells::name(object),
     ]
 }

@@ -88,6 +88,9 @@ impl Strategy for Namespace {
     }
 }
 
+/// Finalizers without a domain that everybody may use.
+const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 /// `namespaces/finalize`: only the spec's finalizers.
 pub struct Finalize;
 
@@ -115,6 +118,10 @@ impl Strategy for Finalize {
             let name = name.as_str().unwrap_or_default();
             let at = Path::new("spec").child("finalizers").index(i);
             let why = names::qualified_name(name);
+            if why.is_empty() && !name.contains('/') && !STANDARD.contains(&name) {
+                let why = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.push(Error::invalid(&at, name, why));
+            }
             errors.extend(why.into_iter().map(|why| Error::invalid(&at, name, why)));
         }
         errors

@@ -77,10 +77,11 @@ fn validate_update(object: &Value, old: &Value, errors: &mut ErrorList) {
     }
     let before = old.str_at(&["spec", "providerID"]);
     if !before.is_empty() && before != object.str_at(&["spec", "providerID"]) {
-        errors.push(Error::forbidden(
-            &Path::new("spec").child("providerID"),
-            "node updates may not change providerID except from \"\" to valid",
-        ));
+        let at = Path::new("spec").child("providerID");
+        errors.push(Error {
+            value: Some("null".into()),
+            ..Error::invalid(&at, "", "field cannot be modified once set")
+        });
     }
 }
 

@@ -107,6 +107,16 @@ impl Strategy for Pod {
         true
     }
 
+    fn row_conditions(&self, object: &Value) -> Option<Value> {
+        let (reason, message) = match object.str_at(&["status", "phase"]) {
+            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+            "Failed" => ("Failed", "The pod failed."),
+            _ => return None,
+        };
+        let one = api::value!({"type": "Completed", "status": "True", "reason": reason, "message": message});
+        Some(Value::List(vec![one]))
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
         Some(cells::row(object, now))
     }

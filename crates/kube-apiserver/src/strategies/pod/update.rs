@@ -133,17 +133,57 @@ pub fn validate_status(object: &Value, old: &Value) -> ErrorList {
     if restart != "Always" {
         container_states(object, old, &path.child("containerStatuses"), restart, &mut errors);
     }
-    for (i, ip) in map_at(object, &["status"]).items("podIPs").enumerate() {
-        if ip.text("ip").parse::<std::net::IpAddr>().is_err() {
-            let at = path.child("podIPs").index(i).child("ip");
-            errors.push(Error::invalid(
-                &at,
-                ip.text("ip"),
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            ));
-        }
+    claims(object, &path.child("resourceClaimStatuses"), &mut errors);
+    addresses(object, &path, &mut errors);
+    for (i, condition) in map_at(object, &["status"]).items("conditions").enumerate() {
+        // Upstream names this one field as Go does.
+        let at = path.child("conditions").index(i).child("Type");
+        let why = super::super::names::qualified_name(condition.text("type"));
+        errors.extend(why.into_iter().map(|why| Error::invalid(&at, condition.text("type"), why)));
     }
     errors
+}
+
+fn claims(object: &Value, path: &Path, errors: &mut ErrorList) {
+    let declared =
+        |name: &str| map_at(object, &["spec"]).items("resourceClaims").any(|c| c.text("name") == name);
+    for (i, claim) in map_at(object, &["status"]).items("resourceClaimStatuses").enumerate() {
+        let name = claim.text("name");
+        if !declared(name) {
+            let why = "must match the name of an entry in `spec.resourceClaims`";
+            errors.push(Error::invalid(&path.index(i).child("name"), name, why));
+        }
+    }
+}
+
+/// Pod and host addresses: valid, one a family, the first the same as the single one.
+fn addresses(object: &Value, path: &Path, errors: &mut ErrorList) {
+    let status = map_at(object, &["status"]);
+    for (single, list) in [("hostIP", "hostIPs"), ("podIP", "podIPs")] {
+        let all: Vec<&str> = status.items(list).map(|i| i.text("ip")).collect();
+        let at = path.child(list);
+        let first = all.first().copied().unwrap_or_default();
+        if single == "hostIP" && !all.is_empty() && first != status.text(single) {
+            errors.push(Error::invalid(
+                &at.index(0).child("ip"),
+                first,
+                format!("must be equal to `{single}`"),
+            ));
+        }
+        let parsed: Vec<Option<std::net::IpAddr>> = all.iter().map(|ip| ip.parse().ok()).collect();
+        for (i, ip) in parsed.iter().enumerate().filter(|(_, ip)| ip.is_none()) {
+            let _ = ip;
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(Error::invalid(&at.index(i), all[i], why));
+        }
+        let families =
+            [true, false].map(|v4| parsed.iter().flatten().filter(|ip| ip.is_ipv4() == v4).count());
+        if families.iter().any(|n| *n > 1) {
+            let shown: Vec<String> = all.iter().map(|ip| format!("{{\"IP\":{ip:?}}}")).collect();
+            let shown = validation::Verbatim(format!("[{}]", shown.join(",")));
+            errors.push(Error::invalid(&at, &shown, "may specify no more than one IP for each IP family"));
+        }
+    }
 }
 
 fn container_states(object: &Value, old: &Value, path: &Path, restart: &str, errors: &mut ErrorList) {
@@ -196,10 +236,11 @@ pub fn validate_ephemeral_containers(object: &Value, old: &Value) -> ErrorList {
     let mut errors = super::validate::pod(object);
     let (new, before) = (map_at(object, &["spec"]), map_at(old, &["spec"]));
     let path = Path::new("spec").child("ephemeralContainers");
+    ephemeral_rules(new, &path, &mut errors);
     for container in before.items("ephemeralContainers") {
         let name = container.text("name");
         match new.items("ephemeralContainers").find(|c| c.text("name") == name) {
-            Some(now) if now == container => {}
+            Some(now) if without_nulls(now) == without_nulls(container) => {}
             Some(_) => errors.push(Error::forbidden(
                 &path,
                 format!("existing ephemeral containers {name:?} may not be changed\n"),
@@ -211,6 +252,46 @@ pub fn validate_ephemeral_containers(object: &Value, old: &Value) -> ErrorList {
         }
     }
     errors
+}
+
+/// What an ephemeral container may not have, and whom it may look at.
+fn ephemeral_rules(spec: &Map, path: &Path, errors: &mut ErrorList) {
+    const NEVER: [&str; 7] = [
+        "ports",
+        "resources",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "resizePolicy",
+    ];
+    for (i, container) in spec.items("ephemeralContainers").enumerate() {
+        let at = path.index(i);
+        let target = container.text("targetContainerName");
+        let known =
+            ["containers", "initContainers"].iter().any(|l| spec.items(l).any(|c| c.text("name") == target));
+        if !target.is_empty() && !known {
+            errors.push(Error::not_found(&at.child("targetContainerName"), target));
+        }
+        for name in NEVER {
+            let empty = match container.get(name) {
+                Some(Value::Map(map)) => map.is_empty(),
+                Some(Value::List(list)) => list.is_empty(),
+                value => value.is_none_or(Value::is_null),
+            };
+            if !empty {
+                errors.push(Error::forbidden(&at.child(name), "cannot be set for an Ephemeral Container"));
+            }
+        }
+        for (j, mount) in container.items("volumeMounts").enumerate() {
+            for name in ["subPath", "subPathExpr"] {
+                if !mount.text(name).is_empty() {
+                    let at = at.child("volumeMounts").index(j).child(name);
+                    errors.push(Error::forbidden(&at, "cannot be set for an Ephemeral Container"));
+                }
+            }
+        }
+    }
 }
 
 /// `pods/resize`: only the containers' cpu and memory.
@@ -233,12 +314,18 @@ pub fn resize(object: &mut Map, old: &Map) {
     fields::next_generation(object, old, changed);
 }
 
+fn without_nulls(map: &Map) -> Map {
+    let mut map = map.clone();
+    map.retain(|_, v| !v.is_null());
+    map
+}
+
 pub fn validate_resize(object: &Value, old: &Value) -> ErrorList {
     let mut errors = super::validate::pod(object);
     let class = |o: &Value| super::resources::qos_class(map_at(o, &["spec"]));
     if class(object) != class(old) {
         let why = "Pod QOS Class may not change as a result of resizing";
-        errors.push(Error::invalid(&Path::new("spec"), class(object), why));
+        errors.push(Error::invalid(&Path::new("spec"), class(old), why));
     }
     errors
 }

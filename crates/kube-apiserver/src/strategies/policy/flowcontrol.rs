@@ -28,7 +28,7 @@ pub const FLOW_SCHEMA: Kind = Kind {
         vec![
             cells::name(o),
             o.str_at(&["spec", "priorityLevelConfiguration", "name"]).into(),
-            o.int_at(&["spec", "matchingPrecedence"]).unwrap_or(0).to_string().into(),
+            o.int_at(&["spec", "matchingPrecedence"]).unwrap_or(0).into(),
             cells::or_none(o.str_at(&["spec", "distinguisherMethod", "type"])),
             cells::age(o, now),
             missing.into(),
@@ -61,7 +61,7 @@ pub const PRIORITY_LEVEL: Kind = Kind {
             "exempt",
             "nominalConcurrencyShares",
         ]));
-        let text = |n: Option<i64>| Value::from(n.map_or("<none>".to_owned(), |n| n.to_string()));
+        let text = |n: Option<i64>| n.map_or(Value::from("<none>"), Value::Int);
         vec![
             cells::name(o),
             o.str_at(&["spec", "type"]).into(),

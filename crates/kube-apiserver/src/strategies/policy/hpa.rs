@@ -18,6 +18,7 @@ impl Strategy for HorizontalPodAutoscaler {
         let Some(spec) = object.sub_mut("spec") else { return };
         spec.default("minReplicas", 1i64);
         if version == "v1" {
+            default_target(object);
             return;
         }
         if spec.list("metrics").is_empty() {
@@ -85,10 +86,19 @@ impl Strategy for HorizontalPodAutoscaler {
             format!("{}/{}", target.text("kind"), target.text("name")).into(),
             targets(object).into(),
             spec.int("minReplicas").map_or("<unset>".to_owned(), |n| n.to_string()).into(),
-            spec.int("maxReplicas").unwrap_or(0).to_string().into(),
-            object.int_at(&["status", "currentReplicas"]).unwrap_or(0).to_string().into(),
+            spec.int("maxReplicas").unwrap_or(0).into(),
+            object.int_at(&["status", "currentReplicas"]).unwrap_or(0).into(),
             cells::age(object, now),
         ])
+    }
+}
+
+/// A v1 autoscaler without any metric aims at 80% of CPU; other metrics are in an annotation.
+fn default_target(object: &mut Map) {
+    const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+    let others = object.sub("metadata").and_then(|m| m.sub("annotations")).is_some_and(|a| a.has(METRICS));
+    if let Some(spec) = object.sub_mut("spec").filter(|_| !others) {
+        spec.default("targetCPUUtilizationPercentage", 80i64);
     }
 }
 

@@ -66,11 +66,17 @@ impl Strategy for Service {
         }
         if spec.text("type") == "LoadBalancer" {
             spec.default("allocateLoadBalancerNodePorts", true);
+            let balancer = object.sub_mut("status").and_then(|s| s.sub_mut("loadBalancer"));
+            for ingress in balancer.into_iter().flat_map(|b| b.items_mut("ingress")) {
+                if !ingress.text("ip").is_empty() {
+                    ingress.default("ipMode", "VIP");
+                }
+            }
         }
     }
 
     fn prepare_for_create(&self, _cx: &RequestContext, object: &mut Map) {
-        object.insert("status", Value::map());
+        object.insert("status", fields::map([("loadBalancer", Value::map())]));
         let Some(spec) = object.sub_mut("spec") else { return };
         normalize_ips(spec, None);
         drop_type_dependent(spec, None);
@@ -88,6 +94,10 @@ impl Strategy for Service {
 
     fn prepare_for_status_update(&self, _cx: &RequestContext, object: &mut Map, old: &Map) {
         fields::keep_all_but_status(object, old);
+    }
+
+    fn validate_status_update(&self, _cx: &RequestContext, object: &Value, old: &Value) -> ErrorList {
+        validate::status(object, old)
     }
 
     fn validate(&self, _cx: &RequestContext, object: &Value) -> ErrorList {

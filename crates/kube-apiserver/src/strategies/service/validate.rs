@@ -219,3 +219,43 @@ pub fn update(object: &Value, old: &Value) -> ErrorList {
     }
     errors
 }
+
+/// The status: where a load balancer was made. Only what changed is looked at.
+pub fn status(object: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let (now, before) = (balancer(object), balancer(old));
+    if now == before || now.is_empty() {
+        return errors;
+    }
+    if object.str_at(&["spec", "type"]) != "LoadBalancer" {
+        errors.push(Error::forbidden(&path, "may only be used when `spec.type` is 'LoadBalancer'"));
+        return errors;
+    }
+    for (i, ingress) in now.iter().filter_map(Value::as_map).enumerate() {
+        let (ip, mode, host, at) =
+            (ingress.text("ip"), ingress.text("ipMode"), ingress.text("hostname"), path.index(i));
+        if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(Error::invalid(&at.child("ip"), ip, why));
+        }
+        if ip.is_empty() && !mode.is_empty() {
+            errors.push(Error::forbidden(&at.child("ipMode"), "may not be specified when `ip` is not set"));
+        } else if !matches!(mode, "" | "VIP" | "Proxy") {
+            errors.push(Error::not_supported(&at.child("ipMode"), mode, &["Proxy", "VIP"]));
+        }
+        if !host.is_empty() {
+            let why = names::dns1123_subdomain(host);
+            errors.extend(why.into_iter().map(|why| Error::invalid(&at.child("hostname"), host, why)));
+            if host.parse::<std::net::IpAddr>().is_ok() {
+                let why = "must be a DNS name, not an IP address";
+                errors.push(Error::invalid(&at.child("hostname"), host, why));
+            }
+        }
+    }
+    errors
+}
+
+fn balancer(object: &Value) -> &[Value] {
+    object.list_at(&["status", "loadBalancer", "ingress"])
+}

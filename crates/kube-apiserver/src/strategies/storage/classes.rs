@@ -1,6 +1,5 @@
 //! StorageClasses and VolumeAttributesClasses.
 
-use api::Value;
 use apimachinery::field::{Error, Path};
 
 use crate::strategies::fields::{Fields, map_at};
@@ -8,6 +7,7 @@ use crate::strategies::kind::{Kind, PLAIN};
 use crate::strategies::{cells, names, validation};
 
 pub const STORAGE_CLASS: Kind = Kind {
+    returns_deleted: true,
     defaults: |object| {
         object.default("reclaimPolicy", "Delete");
         object.default("volumeBindingMode", "Immediate");
@@ -51,7 +51,7 @@ pub const STORAGE_CLASS: Kind = Kind {
             o.str_at(&["provisioner"]).into(),
             o.str_at(&["reclaimPolicy"]).into(),
             o.str_at(&["volumeBindingMode"]).into(),
-            Value::from(o.bool_at(&["allowVolumeExpansion"]).unwrap_or(false).to_string()),
+            cells::flag(o, &["allowVolumeExpansion"]),
             cells::age(o, now),
         ]
     }),

@@ -9,6 +9,7 @@ use crate::strategies::kind::{Kind, PLAIN, StatusField};
 use crate::strategies::{cells, validation};
 
 pub const CSI_DRIVER: Kind = Kind {
+    returns_deleted: true,
     defaults: |object| {
         let spec = object.map_mut("spec");
         spec.default("attachRequired", true);
@@ -55,6 +56,7 @@ fn driver_row(o: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 pub const CSI_NODE: Kind = Kind {
+    returns_deleted: true,
     // An empty list does not survive protobuf: it is read back as none.
     create: |_, object| {
         if let Some(spec) = object.sub_mut("spec").filter(|s| s.list("drivers").is_empty()) {
@@ -90,6 +92,7 @@ pub const CSI_STORAGE_CAPACITY: Kind = Kind {
 };
 
 pub const VOLUME_ATTACHMENT: Kind = Kind {
+    returns_deleted: true,
     status: StatusField::Own,
     validate: |object, errors| {
         let spec = Path::new("spec");

@@ -104,7 +104,11 @@ impl Strategy for CronJob {
             cells::name(object),
             object.str_at(&["spec", "schedule"]).into(),
             cells::or_none(object.str_at(&["spec", "timeZone"])),
-            cells::flag(object, &["spec", "suspend"]),
+            match object.bool_at(&["spec", "suspend"]) {
+                None => "<unset>".into(),
+                Some(true) => "True".into(),
+                Some(false) => "False".into(),
+            },
             Value::Int(object.list_at(&["status", "active"]).len() as i64),
             if last.is_empty() { "<none>".into() } else { cells::age_of(last, now) },
             cells::age(object, now),

@@ -41,6 +41,11 @@ impl Strategy for DaemonSet {
             spec.default("revisionHistoryLimit", 10i64);
         }
         pod::defaults::template_of(object);
+        // v1 always has what the old API's number is kept in.
+        let has = object.sub("metadata").and_then(|m| m.sub("annotations"));
+        if !has.is_some_and(|a| a.has(TEMPLATE_GENERATION)) {
+            set_template_generation(object, 0);
+        }
     }
 
     fn prepare_for_create(&self, _cx: &RequestContext, object: &mut Map) {

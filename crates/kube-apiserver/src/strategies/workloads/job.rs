@@ -125,6 +125,13 @@ impl Strategy for Job {
         errors
     }
 
+    fn delete_warning(&self) -> Option<&str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set \
+             propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+
     fn orphans_dependents_by_default(&self, _version: &str) -> bool {
         true
     }
