@@ -1,6 +1,9 @@
 //! What informers know of claims, volumes and namespaces, and of what selects pods, for the pods that these matter to.
 
+use std::sync::Arc;
+
 use client::Store;
+use tokio::sync::watch;
 
 use crate::views::{
     BudgetView, ClaimView, NamespaceView, ServiceView, StorageClassView, VolumeView, WorkloadView,
@@ -18,4 +21,26 @@ pub struct Listers {
     pub replica_sets: Store<WorkloadView>,
     pub stateful_sets: Store<WorkloadView>,
     pub replication_controllers: Store<WorkloadView>,
+    /// Marked when a claim or a volume changes.
+    pub volume_changes: Changes,
+}
+
+/// Tells who waits that something changed.
+#[derive(Clone)]
+pub struct Changes(Arc<watch::Sender<()>>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(())))
+    }
+}
+
+impl Changes {
+    pub fn mark(&self) {
+        self.0.send_replace(());
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
 }

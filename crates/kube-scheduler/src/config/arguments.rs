@@ -1,5 +1,7 @@
 //! Arguments of the plugins that take some: `pluginConfig[].args`, read strictly.
 
+use std::time::Duration;
+
 use compact_str::CompactString;
 use serde::Deserialize;
 
@@ -106,6 +108,10 @@ pub(super) fn arguments(
             }
             "DefaultPreemption" => {
                 made.preemption = preemption(serde_json::from_value(value).map_err(wrong)?, &field)?;
+            }
+            "VolumeBinding" => {
+                let args: VolumeArgs = serde_json::from_value(value).map_err(wrong)?;
+                made.bind_timeout = args.timeout(&field)?;
             }
             other => return Err(Error::setting(field, format!("arguments of {other} are not built yet"))),
         }
@@ -229,4 +235,24 @@ fn preemption(args: PreemptionArgs, field: &str) -> Result<DefaultPreemption, Er
         ));
     }
     Ok(made)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct VolumeArgs {
+    bind_timeout_seconds: Option<i64>,
+}
+
+impl VolumeArgs {
+    fn timeout(&self, field: &str) -> Result<Option<Duration>, Error> {
+        let invalid = |_| {
+            Error::setting(
+                format!("{field}.bindTimeoutSeconds"),
+                "invalid BindTimeoutSeconds, should not be a negative value",
+            )
+        };
+        self.bind_timeout_seconds
+            .map(|s| u64::try_from(s).map(Duration::from_secs).map_err(invalid))
+            .transpose()
+    }
 }

@@ -220,8 +220,8 @@ fn judge_wide(
     slot: Slot,
     rejected: usize,
 ) -> Result<(), (PluginId, Rejection)> {
-    let asked = filters.iter().take_while(|f| f.place < rejected);
-    asked.map(|f| f.part.filter(slot).map_err(|why| (f.plugin, why))).collect()
+    let mut asked = filters.iter().take_while(|f| f.place < rejected);
+    asked.try_for_each(|f| f.part.filter(slot).map_err(|why| (f.plugin, why)))
 }
 
 /// Values by key, of which those used longest ago can be dropped.
@@ -278,6 +278,10 @@ impl Classes {
     /// Keeps what may be kept.
     pub fn put(&mut self, pod: &Pod, prepared: Prepared, nodes: usize) {
         let most = (MOST_VERDICTS / nodes.max(1)).max(FEWEST_CLASSES);
+        if !pod.spec().claims.is_empty() {
+            // Claims and volumes change without any pod or node.
+            return;
+        }
         if prepared.local.lasting && prepared.local.only.is_none() {
             self.local.put(pod.class.clone(), prepared.local, most);
         }

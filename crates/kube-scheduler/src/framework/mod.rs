@@ -178,7 +178,7 @@ pub enum Point {
 /// The part of a plugin that acts through the API.
 #[async_trait]
 pub trait Binder: Send + Sync {
-    async fn pre_bind(&self, _pod: &Pod, _node: &str) -> Result<(), client::Error> {
+    async fn pre_bind(&self, _pod: &Pod, _node: &str) -> Result<(), String> {
         Ok(())
     }
 

@@ -138,21 +138,24 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Binds a pod; false: no plugin did.
-    pub async fn run(&self, pod: &Pod, node: &str) -> Result<bool, client::Error> {
-        for binder in binders(&self.pre_bind) {
-            binder.pre_bind(pod, node).await?;
+    /// Binds a pod; the error says which plugin did not.
+    pub async fn run(&self, pod: &Pod, node: &str) -> Result<(), String> {
+        for plugin in &self.pre_bind {
+            let Some(binder) = plugin.binder() else { continue };
+            let failed = |why| format!("running PreBind plugin {:?}: {why}", plugin.name());
+            binder.pre_bind(pod, node).await.map_err(failed)?;
         }
-        for binder in binders(&self.bind) {
+        for plugin in &self.bind {
+            let Some(binder) = plugin.binder() else { continue };
             if let Some(done) = binder.bind(pod, node).await {
-                done?;
+                done.map_err(|why| format!("running Bind plugin {:?}: {why}", plugin.name()))?;
                 for binder in binders(&self.post_bind) {
                     binder.post_bind(pod, node).await;
                 }
-                return Ok(true);
+                return Ok(());
             }
         }
-        Ok(false)
+        Err("no Bind plugin bound the pod".into())
     }
 }
 

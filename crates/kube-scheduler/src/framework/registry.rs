@@ -1,6 +1,7 @@
 //! The plugins by name: those that are built, those that upstream has beside them, and the default profile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::Api;
 
@@ -19,7 +20,9 @@ use crate::plugins::preemption::DefaultPreemption;
 use crate::plugins::priority_sort::PrioritySort;
 use crate::plugins::taint_toleration::TaintToleration;
 use crate::plugins::topology_spread::PodTopologySpread;
-use crate::plugins::volume_binding::VolumeBinding;
+use crate::plugins::volume_binding::{BIND_TIMEOUT, VolumeBinding};
+use crate::plugins::volume_restrictions::VolumeRestrictions;
+use crate::plugins::volume_zone::VolumeZone;
 
 /// A name of upstream's, its weight in the default profile (0: does not score), and whether it is on by default.
 pub struct Known {
@@ -44,10 +47,10 @@ pub const KNOWN: &[Known] = &[
     known("NodeAffinity", 2, true, true),
     known("NodePorts", 0, true, true),
     known("NodeResourcesFit", 1, true, true),
-    known("VolumeRestrictions", 0, true, false),
+    known("VolumeRestrictions", 0, true, true),
     known("NodeVolumeLimits", 0, true, false),
-    known("VolumeBinding", 0, true, false),
-    known("VolumeZone", 0, true, false),
+    known("VolumeBinding", 0, true, true),
+    known("VolumeZone", 0, true, true),
     known("PodTopologySpread", 2, true, true),
     known("InterPodAffinity", 2, true, true),
     known("DynamicResources", 2, true, false),
@@ -75,6 +78,8 @@ pub struct Arguments {
     pub pods: InterPodAffinity,
     pub spread: PodTopologySpread,
     pub preemption: DefaultPreemption,
+    /// VolumeBinding waits for claims so long.
+    pub bind_timeout: Option<Duration>,
 }
 
 /// The plugin of a name; None where there is nothing of it yet.
@@ -90,7 +95,12 @@ pub fn build(name: &str, arguments: &mut Arguments, api: Option<&Api>) -> Option
         "NodeResourcesFit" => Arc::new(std::mem::take(&mut arguments.fit)),
         "NodeResourcesBalancedAllocation" => Arc::new(std::mem::take(&mut arguments.balanced)),
         "ImageLocality" => Arc::new(ImageLocality),
-        "VolumeBinding" => Arc::new(VolumeBinding),
+        "VolumeBinding" => {
+            let bind_timeout = arguments.bind_timeout.unwrap_or(BIND_TIMEOUT);
+            Arc::new(VolumeBinding::new(api.cloned(), bind_timeout))
+        }
+        "VolumeZone" => Arc::new(VolumeZone),
+        "VolumeRestrictions" => Arc::new(VolumeRestrictions),
         "PodTopologySpread" => Arc::new(std::mem::take(&mut arguments.spread)),
         "InterPodAffinity" => Arc::new(std::mem::take(&mut arguments.pods)),
         "DynamicResources" => Arc::new(DynamicResources),

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use client::resource::PODS;
 use client::{Api, Error};
+use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde_json::json;
 
 use crate::framework::{Binder, Plugin, Point};
 use crate::pod::Pod;
@@ -33,13 +33,37 @@ impl Binder for DefaultBinder {
     async fn bind(&self, pod: &Pod, node: &str) -> Option<Result<(), Error>> {
         let api = self.api.as_ref()?;
         let (namespace, name) = (pod.key.namespace(), pod.key.name());
-        let binding = json!({
-            "apiVersion": "v1", "kind": "Binding",
-            "metadata": {"namespace": namespace, "name": name, "uid": pod.uid},
-            "target": {"kind": "Node", "name": node},
-        });
+        let binding = Binding {
+            api_version: "v1",
+            kind: "Binding",
+            metadata: Metadata { namespace, name, uid: &pod.uid },
+            target: Target { kind: "Node", name: node },
+        };
         Some(
             api.create_subresource::<IgnoredAny>(&PODS, namespace, name, "binding", &binding).await.map(drop),
         )
     }
+}
+
+/// A binding as it is sent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Binding<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata<'a>,
+    target: Target<'a>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    uid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    kind: &'static str,
+    name: &'a str,
 }

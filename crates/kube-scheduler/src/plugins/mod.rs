@@ -1,7 +1,7 @@
 //! The plugins, under upstream's names.
 //!
-//! Deliberately absent, as later issues bring them: delayed binding of volumes, their limits, zones and conflicts,
-//! dynamic resource allocation, gangs.
+//! Deliberately absent, as later issues bring them: limits of volumes a node (NodeVolumeLimits), conflicts of the
+//! in-tree disks, dynamic resource allocation, gangs.
 
 pub mod binder;
 pub mod dynamic_resources;
@@ -19,6 +19,8 @@ pub mod priority_sort;
 pub mod taint_toleration;
 pub mod topology_spread;
 pub mod volume_binding;
+pub mod volume_restrictions;
+pub mod volume_zone;
 
 #[cfg(test)]
 mod cluster_tests;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Message;
-use crate::listers::Listers;
+use crate::listers::{Changes, Listers};
 use crate::views::{NamespaceView, PodView, ServiceView, WorkloadView};
 
 type Sender = mpsc::UnboundedSender<Message>;
@@ -30,7 +30,14 @@ impl Informers {
         let active = "status.phase!=Succeeded,status.phase!=Failed";
         let all = InformerOptions::default;
         let metadata_only = || InformerOptions { metadata_only: true, ..all() };
-        let volume = |label: &'static str| move || Some(Message::Volume(label));
+        let changes = Changes::default();
+        let volume = |label: &'static str| {
+            let changes = changes.clone();
+            move || {
+                changes.mark();
+                Some(Message::Volume(label))
+            }
+        };
         starter.start(NODES, all(), |event| Some(Message::Node(event.clone())));
         let pods = starter.start(PODS, InformerOptions { field_selector: active.into(), ..all() }, |event| {
             Some(Message::Pod(event.clone()))
@@ -50,6 +57,7 @@ impl Informers {
             replica_sets: starter.start(REPLICA_SETS, all(), workload_changed),
             stateful_sets: starter.start(STATEFUL_SETS, all(), workload_changed),
             replication_controllers: starter.start(REPLICATION_CONTROLLERS, all(), workload_changed),
+            volume_changes: changes,
         };
         Self { pods, listers, waits: starter.waits }
     }

@@ -171,11 +171,7 @@ impl Scheduler {
     fn bind(&self, queued: Queued, pod: Arc<Pod>, began: Instant) {
         let (binding, sender) = (self.profiles[queued.profile].1.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let result = match binding.run(&pod, &pod.node_name).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("no Bind plugin bound the pod".to_owned()),
-                Err(error) => Err(error.to_string()),
-            };
+            let result = binding.run(&pod, &pod.node_name).await;
             let _ = sender.send(Message::Bound(Box::new(Bound { queued, pod, result, began })));
         });
     }
@@ -205,8 +201,7 @@ impl Scheduler {
             }
             Err(why) => {
                 self.core.not_bound(queued.profile, pod, now);
-                let message = format!("running Bind plugin \"DefaultBinder\": {why}");
-                self.fail(queued, Failure::Error, &message, &Nomination::Keep, *began);
+                self.fail(queued, Failure::Error, why, &Nomination::Keep, *began);
             }
         }
     }

@@ -11,7 +11,7 @@ pub use pod::{
     NodeSelectorTerm, PodAffinity, PodAffinityTerm, PodSpec, PodStatus, PodView, PreferredTerm, Requirement,
     SchedulingGate, Toleration, TopologySpreadConstraint, Volume, WeightedTerm,
 };
-pub use volume::{ClaimView, NamespaceView, StorageClassView, VolumeView};
+pub use volume::{ClaimView, NamespaceView, StorageClassView, TopologyTerm, VolumeView};
 pub use workload::{BudgetView, ServiceView, WorkloadView};
 
 use client::StringMap;
@@ -43,12 +43,15 @@ pub struct Owner {
     pub controller: Option<bool>,
 }
 
-/// The one annotation that matters: who was the volume's binder.
+/// The annotations that matter: those of claims.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
     #[serde(rename = "pv.kubernetes.io/bind-completed")]
     pub bind_completed: Option<CompactString>,
+    /// Where a claim's volume is to be provisioned.
+    #[serde(rename = "volume.kubernetes.io/selected-node")]
+    pub selected_node: Option<CompactString>,
 }
 
 /// Quantities by resource name, as text.
