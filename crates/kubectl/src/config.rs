@@ -20,7 +20,7 @@ pub struct Settings {
 }
 
 /// The files that count, in order. Those of a list may be absent, the one of the flag may not.
-fn files(flags: &Flags) -> Vec<PathBuf> {
+pub fn files(flags: &Flags) -> Vec<PathBuf> {
     if flags.given("kubeconfig") {
         return vec![flags.text("kubeconfig").into()];
     }

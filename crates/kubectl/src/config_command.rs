@@ -1,4 +1,7 @@
-//! `kubectl config view`, `current-context` and `get-contexts`. Deliberately absent: what changes the file.
+//! `kubectl config`: `view`, `current-context`, `get-*`, `use-context`, `set-context`, and what takes entries away.
+//! Deliberately absent: `set`, `unset`, `set-cluster`, `set-credentials`.
+
+mod change;
 
 use api::Value;
 
@@ -12,7 +15,7 @@ use crate::output::{self, json, yaml};
 pub fn run(arguments: &[String]) -> Result<()> {
     let flags = Flags::parse(
         "config",
-        "raw flatten minify merge output,o= no-headers template= allow-missing-template-keys",
+        "raw flatten minify merge output,o= no-headers template= allow-missing-template-keys current",
         arguments,
     )?;
     let words: Vec<&str> = flags.words.iter().map(String::as_str).collect();
@@ -20,13 +23,20 @@ pub fn run(arguments: &[String]) -> Result<()> {
         ["current-context"] => current(&flags),
         ["view"] => view(&flags),
         ["get-contexts", names @ ..] => contexts(&flags, names),
-        [
-            "delete-cluster" | "delete-context" | "delete-user" | "get-clusters" | "get-users"
-            | "rename-context" | "set" | "set-cluster" | "set-context" | "set-credentials" | "unset"
-            | "use-context",
-            ..,
-        ] => Err(Error::not_built(format!("the subcommand \"config {}\"", words[0]))),
-        [] => Err(Error::plain("config needs a subcommand: view, current-context or get-contexts")),
+        ["get-clusters"] => names(&flags, "clusters"),
+        ["get-users"] => names(&flags, "users"),
+        ["use-context" | "use", name] => change::use_context(&flags, name),
+        ["set-context", rest @ ..] => change::set_context(&flags, rest.first().copied()),
+        ["rename-context", old, new] => change::rename_context(&flags, old, new),
+        ["delete-cluster", name] => change::delete(&flags, "clusters", name),
+        ["delete-context", name] => change::delete(&flags, "contexts", name),
+        ["delete-user", name] => change::delete(&flags, "users", name),
+        ["set" | "set-cluster" | "set-credentials" | "unset", ..] => {
+            Err(Error::not_built(format!("the subcommand \"config {}\"", words[0])))
+        }
+        [] => Err(Error::plain(
+            "config needs a subcommand: view, current-context, get-contexts, use-context, ...",
+        )),
         [other, ..] => Err(Error::Plain(format!("unknown command {other:?} for \"kubectl config\""))),
     }
 }
@@ -122,6 +132,13 @@ fn drop_nulls(value: &mut Value) {
         Value::List(list) => list.iter_mut().for_each(drop_nulls),
         _ => {}
     }
+}
+
+fn names(flags: &Flags, list: &str) -> Result<()> {
+    let tree = tree(flags)?;
+    output::say("NAME");
+    tree.list_at(&[list]).iter().for_each(|item| output::say(item.str_at(&["name"])));
+    Ok(())
 }
 
 fn contexts(flags: &Flags, names: &[&str]) -> Result<()> {

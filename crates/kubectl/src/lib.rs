@@ -1,18 +1,26 @@
 //! `kubectl`: stock kubectl's commands, flags, output and errors, for what is built; the rest is refused by name.
 //!
-//! Deliberately absent: plugins, kustomize, the discovery cache on disk, editing in an editor.
+//! Deliberately absent: plugins, kustomize, the discovery cache on disk.
 
 mod api_resources;
 mod apply;
 mod args;
+mod auth;
+mod change;
 mod config;
 mod config_command;
+mod cp;
 mod create;
 mod delete;
 mod describe;
+mod drain;
 mod error;
+mod events;
 mod exec;
+mod explain;
+mod expose;
 mod get;
+mod history;
 mod logs;
 mod manifests;
 mod mapper;
@@ -20,7 +28,9 @@ mod output;
 mod patch;
 mod pods;
 mod port_forward;
+mod replace;
 mod rollout;
+mod run;
 mod scale;
 mod server;
 mod targets;
@@ -43,36 +53,21 @@ use server::Server;
 /// Subcommands that upstream has and that are not built.
 const NOT_BUILT: &[&str] = &[
     "alpha",
-    "annotate",
-    "auth",
     "autoscale",
     "certificate",
     "cluster-info",
     "completion",
-    "cordon",
-    "cp",
     "debug",
-    "diff",
-    "drain",
-    "edit",
-    "events",
-    "explain",
-    "expose",
     "kustomize",
-    "label",
     "options",
     "plugin",
     "proxy",
-    "replace",
-    "run",
-    "set",
-    "taint",
     "top",
-    "uncordon",
 ];
 
-const BUILT: &str = "api-resources api-versions apply attach config create delete describe exec get logs patch \
-    port-forward rollout scale version wait";
+const BUILT: &str = "annotate api-resources api-versions apply attach auth config cordon cp create delete describe \
+    diff drain edit events exec explain expose get label logs patch port-forward replace rollout run scale set taint \
+    uncordon version wait";
 
 /// Runs `kubectl` with the arguments behind its name. Errors are printed to stderr, as stock prints them.
 pub fn run(arguments: Vec<String>) -> ExitCode {
@@ -120,6 +115,22 @@ async fn dispatch(arguments: &[String]) -> Result<()> {
         "version" => version::run(&rest).await,
         "api-resources" => api_resources::run(&rest).await,
         "api-versions" => api_resources::versions(&rest).await,
+        "auth" => auth::run(&rest).await,
+        "cp" => cp::run(&rest).await,
+        "diff" => replace::diff(&rest).await,
+        "edit" => replace::edit(&rest).await,
+        "events" => events::run(&rest).await,
+        "explain" => explain::run(&rest).await,
+        "replace" => replace::run(&rest).await,
+        "run" => run::run(&rest).await,
+        "label" => change::metadata::run(&rest, &change::metadata::LABEL).await,
+        "annotate" => change::metadata::run(&rest, &change::metadata::ANNOTATE).await,
+        "taint" => change::taint::run(&rest).await,
+        "set" => change::image::run(&rest).await,
+        "cordon" => drain::run(&rest, "cordon").await,
+        "uncordon" => drain::run(&rest, "uncordon").await,
+        "drain" => drain::run(&rest, "drain").await,
+        "expose" => expose::run(&rest).await,
         "config" => config_command::run(&rest),
         "port-forward" => port_forward::run(&rest).await,
         "help" => usage(),

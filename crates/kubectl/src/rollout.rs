@@ -1,4 +1,4 @@
-//! `kubectl rollout status` and `rollout restart`. Deliberately absent: undo, history, pause, resume.
+//! `kubectl rollout`: `status` and `restart` here, what is about revisions in `history`.
 
 use std::time::Duration;
 
@@ -9,15 +9,18 @@ use crate::args::Flags;
 use crate::error::{Error, Result};
 use crate::server::Ask;
 use crate::targets::{self, Target};
-use crate::{Context, manifests, output, watching};
+use crate::{Context, history, manifests, output, watching};
 
-const FLAGS: &str = "watch,w timeout= revision= selector,l= field-manager=";
+const FLAGS: &str =
+    "watch,w timeout= revision= to-revision= selector,l= field-manager= dry-run?unchanged local";
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub async fn run(arguments: &[String]) -> Result<()> {
-    let mut flags = Flags::parse("rollout", &[FLAGS, manifests::FLAGS].join(" "), arguments)?;
+    let mut flags = Flags::parse("rollout", &[FLAGS, output::FLAGS, manifests::FLAGS].join(" "), arguments)?;
     if flags.words.is_empty() {
-        return Err(Error::plain("rollout needs a subcommand: status or restart"));
+        return Err(Error::plain(
+            "rollout needs a subcommand: history, pause, restart, resume, status or undo",
+        ));
     }
     let what = flags.words.remove(0);
     let context = Context::new(&flags).await?;
@@ -29,9 +32,10 @@ pub async fn run(arguments: &[String]) -> Result<()> {
         match what.as_str() {
             "status" => status(&context, target, &flags).await?,
             "restart" => restart(&context, target).await?,
-            "history" | "pause" | "resume" | "undo" => {
-                return Err(Error::not_built(format!("the subcommand \"rollout {what}\"")));
-            }
+            "history" => history::history(&context, &flags, target).await?,
+            "undo" => history::undo(&context, &flags, target).await?,
+            "pause" => history::pause(&context, &flags, target, true).await?,
+            "resume" => history::pause(&context, &flags, target, false).await?,
             other => return Err(Error::Plain(format!("unknown command {other:?} for \"kubectl rollout\""))),
         }
     }

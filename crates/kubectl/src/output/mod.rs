@@ -4,9 +4,9 @@ pub mod columns;
 pub mod json;
 pub mod table;
 pub mod template;
-pub mod yaml;
 
 use api::Value;
+pub use api::yaml;
 
 use self::template::Template;
 use crate::args::Flags;
