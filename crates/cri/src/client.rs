@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use tokio::sync::OnceCell;
@@ -24,13 +24,20 @@ pub type Events = tonic::Streaming<v1::ContainerEventResponse>;
 pub type ImageFilter = Option<String>;
 
 /// A connection to one container runtime. Cloning is cheap and shares the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Runtime {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
     timeout: Duration,
     /// The runtime's name, once it was asked.
     name: Arc<OnceCell<Arc<str>>>,
+    observer: Option<Observer>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("timeout", &self.timeout).field("name", &self.name).finish()
+    }
 }
 
 /// The socket's path of `unix:///run/x.sock` or `/run/x.sock`.
@@ -39,9 +46,8 @@ fn socket_path(endpoint: &str) -> Result<PathBuf, Error> {
     if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(Error::Endpoint(endpoint.to_owned())) }
 }
 
-fn answer<T>(call: &'static str, result: Result<Response<T>, Status>) -> Result<T, Error> {
-    result.map(Response::into_inner).map_err(|status| Error::status(call, &status))
-}
+/// Told of each call when it ends: its name, how long it took, and whether it failed.
+pub type Observer = Arc<dyn Fn(&'static str, Duration, bool) + Send + Sync>;
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident: $rpc:ident . $client:ident ( $request:ty ) -> $response:ty;)*) => {
@@ -53,7 +59,8 @@ macro_rules! calls {
             pub async fn $name(&self, message: $request) -> Result<$response, Error> {
                 let mut request = Request::new(message);
                 request.set_timeout(self.timeout);
-                answer(stringify!($rpc), self.$client.clone().$name(request).await)
+                let mut client = self.$client.clone();
+                self.answer(stringify!($rpc), client.$name(request)).await
             }
         )*
     };
@@ -76,7 +83,29 @@ impl Runtime {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let images = ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        Ok(Self { runtime, images, timeout, name: Arc::default() })
+        Ok(Self { runtime, images, timeout, name: Arc::default(), observer: None })
+    }
+
+    /// Has every call of this connection told to `observer`.
+    #[must_use]
+    pub fn observed(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    async fn answer<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let result = work.await;
+        let took = begun.elapsed();
+        tracing::debug!(call, micros = took.as_micros(), failed = result.is_err(), "runtime");
+        if let Some(observer) = &self.observer {
+            observer(call, took, result.is_err());
+        }
+        result.map(Response::into_inner).map_err(|status| Error::status(call, &status))
     }
 
     /// The runtime's own name (`containerd`, `cri-o`), which is asked for once: the scheme of container ids in the
@@ -139,7 +168,7 @@ impl Runtime {
     ) -> Result<String, Error> {
         let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         let request = self.limited(message, self.timeout);
-        Ok(answer("RunPodSandbox", self.runtime.clone().run_pod_sandbox(request).await)?.pod_sandbox_id)
+        Ok(self.answer("RunPodSandbox", self.runtime.clone().run_pod_sandbox(request)).await?.pod_sandbox_id)
     }
 
     /// Stops a sandbox and frees its network. Idempotent.
@@ -149,7 +178,7 @@ impl Runtime {
     pub async fn stop_pod_sandbox(&self, id: &str) -> Result<(), Error> {
         let request =
             self.limited(v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
-        answer("StopPodSandbox", self.runtime.clone().stop_pod_sandbox(request).await).map(drop)
+        self.answer("StopPodSandbox", self.runtime.clone().stop_pod_sandbox(request)).await.map(drop)
     }
 
     /// Removes a sandbox and what is left of its containers. Idempotent.
@@ -159,7 +188,7 @@ impl Runtime {
     pub async fn remove_pod_sandbox(&self, id: &str) -> Result<(), Error> {
         let request =
             self.limited(v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }, Duration::ZERO);
-        answer("RemovePodSandbox", self.runtime.clone().remove_pod_sandbox(request).await).map(drop)
+        self.answer("RemovePodSandbox", self.runtime.clone().remove_pod_sandbox(request)).await.map(drop)
     }
 
     /// Sandboxes that match.
@@ -168,7 +197,7 @@ impl Runtime {
     /// What the runtime answered.
     pub async fn list_pod_sandbox(&self, filter: v1::PodSandboxFilter) -> Result<Vec<v1::PodSandbox>, Error> {
         let request = self.limited(v1::ListPodSandboxRequest { filter: Some(filter) }, Duration::ZERO);
-        Ok(answer("ListPodSandbox", self.runtime.clone().list_pod_sandbox(request).await)?.items)
+        Ok(self.answer("ListPodSandbox", self.runtime.clone().list_pod_sandbox(request)).await?.items)
     }
 
     /// Containers that match.
@@ -177,7 +206,7 @@ impl Runtime {
     /// What the runtime answered.
     pub async fn list_containers(&self, filter: v1::ContainerFilter) -> Result<Vec<v1::Container>, Error> {
         let request = self.limited(v1::ListContainersRequest { filter: Some(filter) }, Duration::ZERO);
-        Ok(answer("ListContainers", self.runtime.clone().list_containers(request).await)?.containers)
+        Ok(self.answer("ListContainers", self.runtime.clone().list_containers(request)).await?.containers)
     }
 
     /// Creates a container in a sandbox; its id.
@@ -196,7 +225,7 @@ impl Runtime {
             sandbox_config: Some(sandbox_config),
         };
         let request = self.limited(message, Duration::ZERO);
-        Ok(answer("CreateContainer", self.runtime.clone().create_container(request).await)?.container_id)
+        Ok(self.answer("CreateContainer", self.runtime.clone().create_container(request)).await?.container_id)
     }
 
     /// Starts a created container.
@@ -205,7 +234,7 @@ impl Runtime {
     /// What the runtime answered.
     pub async fn start_container(&self, id: &str) -> Result<(), Error> {
         let request = self.limited(v1::StartContainerRequest { container_id: id.to_owned() }, Duration::ZERO);
-        answer("StartContainer", self.runtime.clone().start_container(request).await).map(drop)
+        self.answer("StartContainer", self.runtime.clone().start_container(request)).await.map(drop)
     }
 
     /// Stops a container: its stop signal, then, after `grace`, SIGKILL. Idempotent.
@@ -216,7 +245,7 @@ impl Runtime {
         let seconds = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
         let message = v1::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         let request = self.limited(message, grace);
-        answer("StopContainer", self.runtime.clone().stop_container(request).await).map(drop)
+        self.answer("StopContainer", self.runtime.clone().stop_container(request)).await.map(drop)
     }
 
     /// Removes a container, by force if it runs. Idempotent.
@@ -226,7 +255,7 @@ impl Runtime {
     pub async fn remove_container(&self, id: &str) -> Result<(), Error> {
         let request =
             self.limited(v1::RemoveContainerRequest { container_id: id.to_owned() }, Duration::ZERO);
-        answer("RemoveContainer", self.runtime.clone().remove_container(request).await).map(drop)
+        self.answer("RemoveContainer", self.runtime.clone().remove_container(request)).await.map(drop)
     }
 
     /// Runs a command in a container and gives its output and exit code. A zero `limit` means none.
@@ -245,7 +274,7 @@ impl Runtime {
         if !limit.is_zero() {
             request.set_timeout(self.timeout + limit);
         }
-        answer("ExecSync", self.runtime.clone().exec_sync(request).await)
+        self.answer("ExecSync", self.runtime.clone().exec_sync(request)).await
     }
 
     /// Tells the runtime to open a container's log anew, after a rotation.
@@ -255,7 +284,7 @@ impl Runtime {
     pub async fn reopen_container_log(&self, id: &str) -> Result<(), Error> {
         let request =
             self.limited(v1::ReopenContainerLogRequest { container_id: id.to_owned() }, Duration::ZERO);
-        answer("ReopenContainerLog", self.runtime.clone().reopen_container_log(request).await).map(drop)
+        self.answer("ReopenContainerLog", self.runtime.clone().reopen_container_log(request)).await.map(drop)
     }
 
     /// Events of containers from now on. The stream ends when the connection does.
@@ -263,10 +292,11 @@ impl Runtime {
     /// # Errors
     /// `Unimplemented` where the runtime has none (containerd before 1.7).
     pub async fn container_events(&self) -> Result<Events, Error> {
-        answer(
+        self.answer(
             "GetContainerEvents",
-            self.runtime.clone().get_container_events(Request::new(v1::GetEventsRequest {})).await,
+            self.runtime.clone().get_container_events(Request::new(v1::GetEventsRequest {})),
         )
+        .await
     }
 
     /// Images that the runtime has.
@@ -277,7 +307,7 @@ impl Runtime {
         let filter = filter
             .map(|image| v1::ImageFilter { image: Some(v1::ImageSpec { image, ..Default::default() }) });
         let request = self.limited(v1::ListImagesRequest { filter }, Duration::ZERO);
-        Ok(answer("ListImages", self.images.clone().list_images(request).await)?.images)
+        Ok(self.answer("ListImages", self.images.clone().list_images(request)).await?.images)
     }
 
     /// One image, `None` if the runtime does not have it.
@@ -287,7 +317,7 @@ impl Runtime {
     pub async fn image_status(&self, image: v1::ImageSpec) -> Result<Option<v1::Image>, Error> {
         let message = v1::ImageStatusRequest { image: Some(image), verbose: false };
         let request = self.limited(message, Duration::ZERO);
-        Ok(answer("ImageStatus", self.images.clone().image_status(request).await)?.image)
+        Ok(self.answer("ImageStatus", self.images.clone().image_status(request)).await?.image)
     }
 
     /// Pulls an image and gives its reference. Has no time limit: the runtime ends a pull without progress.
@@ -301,7 +331,7 @@ impl Runtime {
         sandbox_config: Option<v1::PodSandboxConfig>,
     ) -> Result<String, Error> {
         let message = v1::PullImageRequest { image: Some(image), auth, sandbox_config };
-        Ok(answer("PullImage", self.images.clone().pull_image(Request::new(message)).await)?.image_ref)
+        Ok(self.answer("PullImage", self.images.clone().pull_image(Request::new(message))).await?.image_ref)
     }
 
     /// Removes an image. Idempotent.
@@ -310,7 +340,7 @@ impl Runtime {
     /// What the runtime answered.
     pub async fn remove_image(&self, image: v1::ImageSpec) -> Result<(), Error> {
         let request = self.limited(v1::RemoveImageRequest { image: Some(image) }, Duration::ZERO);
-        answer("RemoveImage", self.images.clone().remove_image(request).await).map(drop)
+        self.answer("RemoveImage", self.images.clone().remove_image(request)).await.map(drop)
     }
 }
 

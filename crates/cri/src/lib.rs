@@ -8,10 +8,10 @@ mod client;
 mod error;
 
 /// Messages of the CRI, version 1, as generated from `proto/cri.proto`.
-#[allow(clippy::all, missing_docs)]
+#[allow(clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("runtime.v1");
 }
 
-pub use client::{Events, ImageFilter, Runtime};
+pub use client::{Events, ImageFilter, Observer, Runtime};
 pub use error::Error;

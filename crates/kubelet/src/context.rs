@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::{Api, Informer, ObjectMeta, Resource};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::RwLock;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::Cgroups;
 use crate::config::KubeletConfiguration;
+use crate::containers_gc::Policy;
 use crate::environment::{Facts, ServiceFacts, service_variables};
 use crate::events::Events;
+use crate::eviction::Pressure;
+use crate::images_gc::ImageGc;
 use crate::network::dns::ClusterDns;
 use crate::objects::Objects;
 use crate::paths::Paths;
@@ -65,6 +69,8 @@ client::view!(ServiceView);
 /// What is known of the node and may change.
 #[derive(Clone, Debug, Default)]
 pub struct NodeFacts {
+    /// UID of the node's object; empty until it is registered.
+    pub uid: String,
     /// Addresses, the primary one first.
     pub ips: Vec<String>,
     /// Labels, as the API has them.
@@ -113,6 +119,16 @@ pub struct Context {
     pub network: watch::Sender<Option<String>>,
     /// The pods.
     pub pods: Pods,
+    /// When the machine was booted.
+    pub machine_started: Timestamp,
+    /// Told when there is something new to report about the node.
+    pub node_news: Notify,
+    /// What runs short on the node.
+    pub pressure: Pressure,
+    /// Images that may go.
+    pub image_gc: ImageGc,
+    /// Dead containers that are kept.
+    pub dead_containers: Policy,
     /// The end.
     pub shutdown: CancellationToken,
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use client::{Api, Informer, InformerOptions, Resource};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::{self, Cgroups};
 use crate::config::{ConfigError, KubeletConfiguration};
 use crate::context::{Context, NodeFacts, ServiceView};
 use crate::events::Events;
+use crate::metrics;
 use crate::network::dns::ClusterDns;
 use crate::node::Reporter;
 use crate::node::describe;
@@ -30,6 +31,7 @@ use crate::server::Endpoints;
 use crate::sources;
 use crate::status::manager::Statuses;
 use crate::volumes::Volumes;
+use crate::{certificates, containers_gc, eviction, images_gc, log_rotation};
 
 const SERVICES: Resource = Resource::of("", "v1", "services", "Service", true);
 /// The kubelet is unhealthy if the runtime was not heard of for this long.
@@ -44,9 +46,9 @@ pub enum Error {
     /// The runtime's address is wrong.
     #[error(transparent)]
     Runtime(#[from] cri::Error),
-    /// The kubeconfig cannot be used.
-    #[error("kubeconfig: {0}")]
-    Client(#[from] component_base::kubeconfig::ClientError),
+    /// There are no credentials for the API server.
+    #[error(transparent)]
+    Credentials(#[from] certificates::CertificateError),
     /// A folder or control group could not be made.
     #[error("{what}: {source}")]
     System {
@@ -80,15 +82,17 @@ pub async fn run(
     for field in config.unsupported() {
         tracing::warn!(field, "the configuration sets a field whose feature is not built yet");
     }
-    if config.rotate_certificates {
-        tracing::warn!("rotateCertificates is set: client certificates are not rotated yet");
-    }
     let client = match client {
         Some(client) => Some(client),
         None if options.kubeconfig.is_empty() => None,
         None => {
-            let config = component_base::kubeconfig::config_from_file(Path::new(&options.kubeconfig)).await?;
-            Some(component_base::kubeconfig::client(config)?)
+            let sources = certificates::Sources {
+                kubeconfig: Path::new(&options.kubeconfig),
+                bootstrap: Path::new(&options.bootstrap_kubeconfig),
+                folder: Path::new(&options.cert_dir),
+                rotate: config.rotate_certificates,
+            };
+            Some(certificates::client(sources, &node_name(&options), &shutdown).await?)
         }
     };
     let labels = options.labels()?;
@@ -133,7 +137,8 @@ fn assemble(
     let node_name = node_name(options);
     let paths = Paths::new(&options.root_dir, &config.pod_logs_dir);
     let timeout = config.runtime_request_timeout.map_or(Duration::from_secs(120), |timeout| timeout.0);
-    let runtime = cri::Runtime::new(&config.container_runtime_endpoint, timeout)?;
+    let runtime = cri::Runtime::new(&config.container_runtime_endpoint, timeout)?
+        .observed(metrics::runtime_operations());
     let api = client.map(|client| Api::new(client, "kubelet"));
     let events = Events::new(api.as_ref(), &node_name);
     let pods = Pods::default();
@@ -142,6 +147,7 @@ fn assemble(
     let objects = Arc::new(Objects::new(api.clone(), wake.clone()));
     let (_, allocatable) = describe::resources(machine, &config);
     let facts = NodeFacts {
+        uid: String::new(),
         ips: node_ips(options),
         labels: [("kubernetes.io/hostname".to_owned(), node_name.clone())].into(),
         taints: Vec::new(),
@@ -156,7 +162,17 @@ fn assemble(
         .as_ref()
         .map(|api| Informer::<ServiceView>::new(api.clone(), SERVICES, InformerOptions::default()));
     let settings = settings(&config, machine, &options.root_dir);
+    let thresholds = eviction::thresholds::parse(&config).map_err(ConfigError::Invalid)?;
     let cx = Context {
+        machine_started: crate::node::machine::started(),
+        node_news: Notify::new(),
+        pressure: eviction::Pressure::new(thresholds),
+        image_gc: images_gc::ImageGc::default(),
+        dead_containers: containers_gc::Policy {
+            least_age: options.minimum_container_ttl_duration.map_or(Duration::ZERO, |age| age.0),
+            each: options.maximum_dead_containers_per_container.unwrap_or(1),
+            all: options.maximum_dead_containers.unwrap_or(-1),
+        },
         images: Images::new(runtime.clone(), events.clone(), parallel),
         volumes: Volumes::new(paths.clone(), api.clone(), objects.clone()),
         probes: Probes::new(runtime.clone(), events.clone(), wake),
@@ -250,6 +266,10 @@ async fn start(
     let pleg = Arc::new(Pleg::new(cx.runtime.clone(), Arc::new(move |uid: &str| woken.wake(uid))));
     let (heard, shutdown) = (pleg.clone(), cx.shutdown.clone());
     tokio::spawn(async move { pleg.run(shutdown).await });
+    tokio::spawn(eviction::run(cx.clone(), machine.memory));
+    tokio::spawn(images_gc::run(cx.clone()));
+    tokio::spawn(containers_gc::run(cx.clone(), cx.dead_containers));
+    tokio::spawn(log_rotation::run(cx.clone()));
     tokio::spawn(Reporter::new(cx.clone(), machine, labels).run());
     let manifests = Some(cx.config.static_pod_path.clone()).filter(|path| !path.is_empty());
     if let Some(path) = &manifests {

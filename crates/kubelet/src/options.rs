@@ -9,19 +9,13 @@ use crate::config::{ConfigError, KubeletConfiguration};
 const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::warn("cloud-provider"),
     UnbuiltFlag::warn("cloud-config"),
-    UnbuiltFlag::warn("image-gc-high-threshold"),
-    UnbuiltFlag::warn("image-gc-low-threshold"),
-    UnbuiltFlag::warn("container-log-max-size"),
-    UnbuiltFlag::warn("container-log-max-files"),
     UnbuiltFlag::warn("housekeeping-interval"),
     UnbuiltFlag::warn("kube-api-qps"),
     UnbuiltFlag::warn("kube-api-burst"),
     UnbuiltFlag::warn("runonce"),
-    UnbuiltFlag::warn_bool("rotate-certificates"),
     UnbuiltFlag::warn_bool("logtostderr"),
     UnbuiltFlag::warn("logging-format"),
     UnbuiltFlag::warn("vmodule"),
-    UnbuiltFlag::refuse("rotate-server-certificates"),
     UnbuiltFlag::refuse("tls-min-version"),
     UnbuiltFlag::refuse("tls-cipher-suites"),
     UnbuiltFlag::refuse("image-credential-provider-config"),
@@ -38,7 +32,8 @@ pub struct Options {
     /// File with the address and credentials of the API server; without it the kubelet runs static pods only.
     #[arg(long, default_value = "")]
     pub kubeconfig: String,
-    /// Accepted for kubeadm's files; TLS bootstrap is not built, so a kubeconfig must exist.
+    /// File with the address of the API server and a token, by which the kubelet asks for its client certificate and
+    /// writes --kubeconfig if that is not there.
     #[arg(long, default_value = "")]
     pub bootstrap_kubeconfig: String,
     /// Name of the node instead of the host's name.
@@ -119,6 +114,33 @@ pub struct Options {
     /// Accepted: the runtime's own configuration names the sandbox image.
     #[arg(long)]
     pub pod_infra_container_image: Option<String>,
+    /// Percentage of the images' file system above which images that nobody uses are removed.
+    #[arg(long)]
+    pub image_gc_high_threshold: Option<i32>,
+    /// Percentage down to which they are removed.
+    #[arg(long)]
+    pub image_gc_low_threshold: Option<i32>,
+    /// Size at which a container's log is rotated.
+    #[arg(long)]
+    pub container_log_max_size: Option<String>,
+    /// Number of log files of a container.
+    #[arg(long)]
+    pub container_log_max_files: Option<i32>,
+    /// Dead containers that are kept on the node; below zero there is no limit.
+    #[arg(long, allow_hyphen_values = true)]
+    pub maximum_dead_containers: Option<i32>,
+    /// Dead containers that are kept of each container of a pod (1 if not given).
+    #[arg(long, allow_hyphen_values = true)]
+    pub maximum_dead_containers_per_container: Option<i32>,
+    /// Age that a dead container must have to be removed.
+    #[arg(long)]
+    pub minimum_container_ttl_duration: Option<flags::GoDuration>,
+    /// Renew the client certificate before it ends.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub rotate_certificates: Option<bool>,
+    /// Ask for the serving certificate, too, and renew it.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub rotate_server_certificates: Option<bool>,
     /// Verbosity of the log.
     #[arg(short = 'v', long = "v")]
     pub verbosity: Option<u8>,
@@ -163,9 +185,14 @@ impl Options {
             client_ca_file -> authentication.x509.client_ca_file,
             authorization_mode -> authorization.mode,
             cluster_dns -> cluster_dns, cluster_domain -> cluster_domain,
+            rotate_certificates -> rotate_certificates, rotate_server_certificates -> server_tls_bootstrap,
+            container_log_max_size -> container_log_max_size,
             cgroup_root -> cgroup_root, cgroup_driver -> cgroup_driver, max_pods -> max_pods,
         );
         overlay!(option self => config:
+            image_gc_high_threshold -> image_gc_high_threshold_percent,
+            image_gc_low_threshold -> image_gc_low_threshold_percent,
+            container_log_max_files -> container_log_max_files,
             healthz_port -> healthz_port, anonymous_auth -> authentication.anonymous.enabled,
             resolv_conf -> resolver_config, register_node -> register_node, fail_swap_on -> fail_swap_on,
         );

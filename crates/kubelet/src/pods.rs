@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Rejection;
+use crate::eviction::Eviction;
 use crate::pod::PodExt;
 
 /// What a worker is told. The newest state counts; nothing is queued.
@@ -31,11 +32,13 @@ pub struct Inbox {
     pub gone: bool,
     /// The node refused it.
     pub rejected: Option<Rejection>,
+    /// The node needs back what it uses.
+    pub evicted: Option<Eviction>,
 }
 
 impl Mailbox {
     fn new(pod: Arc<Pod>, mirror: Option<Arc<Pod>>, rejected: Option<Rejection>) -> Self {
-        let inbox = Mutex::new(Inbox { pod, mirror, gone: false, rejected });
+        let inbox = Mutex::new(Inbox { pod, mirror, gone: false, rejected, evicted: None });
         Self { inbox, wake: Notify::new(), ending: CancellationToken::new() }
     }
 
@@ -49,7 +52,7 @@ impl Mailbox {
         let ends = {
             let mut inbox = self.inbox.lock();
             change(&mut inbox);
-            inbox.gone || inbox.pod.metadata.deletion_timestamp.is_some()
+            inbox.gone || inbox.evicted.is_some() || inbox.pod.metadata.deletion_timestamp.is_some()
         };
         if ends {
             self.ending.cancel();
@@ -119,6 +122,17 @@ impl Pods {
         }
     }
 
+    /// Has a pod ended for the node's sake. False if there is no such pod, or it is ending already.
+    #[must_use]
+    pub fn evict(&self, uid: &str, eviction: Eviction) -> bool {
+        let table = self.inner.lock();
+        let Some(mailbox) = table.pods.get(uid).filter(|mailbox| !mailbox.ending.is_cancelled()) else {
+            return false;
+        };
+        mailbox.change(|inbox| inbox.evicted = Some(eviction));
+        true
+    }
+
     /// A worker is through. Gives the static pod that waited for it, if any.
     pub fn finish(&self, uid: &str) -> Option<Arc<Pod>> {
         let mut table = self.inner.lock();
@@ -133,8 +147,11 @@ impl Pods {
         let name = name_of(mirror);
         if present {
             table.mirrors.insert(name.clone(), mirror.clone());
-        } else {
+        } else if table.mirrors.get(&name).is_none_or(|known| known.uid() == mirror.uid()) {
             table.mirrors.remove(&name);
+        } else {
+            // its successor is there already
+            return;
         }
         let of_name = table.pods.values().find(|mailbox| {
             let inbox = mailbox.inbox.lock();
@@ -219,4 +236,42 @@ fn counted(inbox: &Inbox) -> Option<Arc<Pod>> {
     let phase = inbox.pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let over = matches!(phase, Some("Succeeded" | "Failed")) || inbox.rejected.is_some();
     (!over).then(|| inbox.pod.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(metadata: serde_json::Value) -> Arc<Pod> {
+        Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+    }
+
+    #[test]
+    fn a_pod_is_evicted_once() {
+        let pods = Pods::default();
+        let eviction = || Eviction { message: "low".to_owned(), grace: 1 };
+        assert!(!pods.evict("u", eviction()));
+        let mailbox = pods.upsert(pod(json!({"name": "p", "uid": "u"})), |_| None).unwrap();
+        assert!(!mailbox.ending.is_cancelled());
+        assert!(pods.evict("u", eviction()));
+        assert!(mailbox.ending.is_cancelled());
+        assert_eq!(mailbox.read().evicted, Some(eviction()));
+        assert!(!pods.evict("u", eviction()));
+    }
+
+    #[test]
+    fn a_mirrors_late_end_does_not_take_its_successor() {
+        let pods = Pods::default();
+        let own = json!({"name": "p", "uid": "s", "annotations": {"kubernetes.io/config.source": "file"}});
+        let mailbox = pods.upsert(pod(own), |_| None).unwrap();
+        let mirror = |uid| pod(json!({"name": "p", "uid": uid}));
+        pods.set_mirror(&mirror("m1"), true);
+        pods.set_mirror(&mirror("m2"), true);
+        pods.set_mirror(&mirror("m1"), false);
+        assert_eq!(mailbox.read().mirror.as_deref().map(PodExt::uid), Some("m2"));
+        pods.set_mirror(&mirror("m2"), false);
+        assert!(mailbox.read().mirror.is_none());
+    }
 }

@@ -43,6 +43,8 @@ pub struct Usage {
     pub working_set: u64,
     /// Bytes of anonymous memory.
     pub rss: u64,
+    /// Processes and threads.
+    pub pids: u64,
 }
 
 /// One version of cgroups. Paths are as seen from its root (`/kubepods/...`).

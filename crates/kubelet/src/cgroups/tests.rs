@@ -71,8 +71,9 @@ fn version_2() {
     fs::write(folder.join("cpu.stat"), "usage_usec 5\n").unwrap();
     fs::write(folder.join("memory.stat"), "anon 3\nfile 4\ninactive_file 2\n").unwrap();
     fs::write(folder.join("memory.current"), "10\n").unwrap();
+    fs::write(folder.join("pids.current"), "7\n").unwrap();
     let usage = groups.pod_usage(&pod()).unwrap();
-    assert_eq!((usage.cpu_nanos, usage.working_set, usage.rss), (5000, 8, 3));
+    assert_eq!((usage.cpu_nanos, usage.working_set, usage.rss, usage.pids), (5000, 8, 3, 7));
 }
 
 #[test]

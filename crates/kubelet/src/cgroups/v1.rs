@@ -143,6 +143,8 @@ impl Hierarchy for V1 {
             memory,
             working_set: memory.saturating_sub(inactive),
             rss: field(&stat, "total_rss").unwrap_or(0),
+            // the root group has no such file
+            pids: self.number("pids", path, "pids.current").unwrap_or(0),
         })
     }
 

@@ -111,6 +111,10 @@ impl Hierarchy for V2 {
             memory,
             working_set: memory.saturating_sub(field(&stat, "inactive_file").unwrap_or(0)),
             rss: anonymous,
+            pids: fs::read_to_string(folder.join("pids.current"))
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
         })
     }
 

@@ -73,23 +73,39 @@ impl KubeletConfiguration {
         self.fail_cgroup_v1.get_or_insert(true);
         text(&mut self.volume_plugin_dir, "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/");
         text(&mut self.container_runtime_endpoint, "unix:///run/containerd/containerd.sock");
-        self.eviction_hard.get_or_insert_with(|| {
-            let thresholds = [
-                ("memory.available", "100Mi"),
-                ("nodefs.available", "10%"),
-                ("nodefs.inodesFree", "5%"),
-                ("imagefs.available", "15%"),
-                ("imagefs.inodesFree", "5%"),
-            ];
-            thresholds
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>()
-        });
+        duration(&mut self.image_minimum_gc_age, 120);
+        self.default_eviction();
         self.enforce_node_allocatable.get_or_insert_with(|| vec!["pods".to_owned()]);
     }
 
+    /// A list that is given replaces the default one whole, unless they are to be merged.
+    fn default_eviction(&mut self) {
+        duration(&mut self.eviction_pressure_transition_period, 300);
+        let thresholds = [
+            ("memory.available", "100Mi"),
+            ("nodefs.available", "10%"),
+            ("nodefs.inodesFree", "5%"),
+            ("imagefs.available", "15%"),
+            ("imagefs.inodesFree", "5%"),
+        ];
+        let defaults: BTreeMap<String, String> =
+            thresholds.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        match &mut self.eviction_hard {
+            Some(given) if self.merge_default_eviction_settings == Some(true) => {
+                for (name, value) in defaults {
+                    given.entry(name).or_insert(value);
+                }
+            }
+            Some(_) => {}
+            none => *none = Some(defaults),
+        }
+    }
+
     fn default_pods(&mut self) {
+        text(&mut self.container_log_max_size, "10Mi");
+        self.container_log_max_files.get_or_insert(5);
+        self.container_log_max_workers.get_or_insert(1);
+        duration(&mut self.container_log_monitor_interval, 10);
         self.registry_pull_qps.get_or_insert(5);
         number(&mut self.registry_burst, 10);
         text(&mut self.pod_logs_dir, "/var/log/pods");
@@ -145,9 +161,26 @@ impl KubeletConfiguration {
         let oom = self.oom_score_adj.unwrap_or_default();
         check(!(-1000..=1000).contains(&oom), format!("oomScoreAdj {oom} must be between -1000 and 1000"));
         check(
-            self.server_tls_bootstrap.as_ref().is_some_and(|value| value.as_bool() == Some(true)),
-            "serverTLSBootstrap is not built yet".to_owned(),
+            self.server_tls_bootstrap && !self.tls_cert_file.is_empty(),
+            "serverTLSBootstrap cannot be set together with tlsCertFile".to_owned(),
         );
+        let (high, low) = (
+            self.image_gc_high_threshold_percent.unwrap_or_default(),
+            self.image_gc_low_threshold_percent.unwrap_or_default(),
+        );
+        check(
+            low >= high,
+            format!(
+                "imageGCLowThresholdPercent (--image-gc-low-threshold) {low} must be less than imageGCHighThresholdPercent (--image-gc-high-threshold) {high}"
+            ),
+        );
+        check(
+            self.container_log_max_files.is_some_and(|files| files < 2),
+            "containerLogMaxFiles (--container-log-max-files) must be greater than 1".to_owned(),
+        );
+        if let Err(error) = crate::eviction::thresholds::parse(self) {
+            check(true, error);
+        }
         check(
             self.read_only_port.as_ref().is_some_and(|value| value.as_i64() != Some(0)),
             "readOnlyPort is not served".to_owned(),

@@ -75,6 +75,8 @@ pub struct Pressure {
     pub memory: bool,
     /// Disk space or inodes.
     pub disk: bool,
+    /// Process ids.
+    pub processes: bool,
 }
 
 /// The four conditions. `not_ready` says why the node is not ready.
@@ -98,6 +100,11 @@ pub fn conditions(
         ("KubeletHasDiskPressure", "kubelet has disk pressure"),
         ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     );
+    let processes = pick(
+        pressure.processes,
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    );
     let ready = match not_ready {
         None => ("KubeletReady", "kubelet is posting ready status"),
         Some(why) => ("KubeletNotReady", why),
@@ -105,7 +112,7 @@ pub fn conditions(
     let all = [
         ("MemoryPressure", pressure.memory, memory),
         ("DiskPressure", pressure.disk, disk),
-        ("PIDPressure", false, ("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
+        ("PIDPressure", pressure.processes, processes),
         ("Ready", not_ready.is_none(), ready),
     ];
     all.into_iter()

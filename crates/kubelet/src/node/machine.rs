@@ -48,6 +48,23 @@ pub fn file_system(path: &Path) -> Option<(u64, u64, u64, u64)> {
     Some((stat.blocks() * block, stat.blocks_available() * block, stat.files(), stat.files_available()))
 }
 
+/// When the machine was booted.
+#[must_use]
+pub fn started() -> jiff::Timestamp {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let second = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+    jiff::Timestamp::from_second(second.unwrap_or(0)).unwrap_or_default()
+}
+
+/// Number of processes and threads, and how many there may be.
+#[must_use]
+pub fn processes() -> Option<(u64, u64)> {
+    let running = text("/proc/loadavg").split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    let most = |file: &str| text(file).parse::<u64>().ok();
+    let limits = [most("/proc/sys/kernel/pid_max"), most("/proc/sys/kernel/threads-max")];
+    Some((running, limits.into_iter().flatten().min()?))
+}
+
 fn huge_pages() -> Vec<(i64, i64)> {
     let entries = fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
     let mut sizes: Vec<_> = entries

@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use super::describe::{self, Input, Pressure};
-use super::machine::{Machine, file_system};
+use super::machine::Machine;
 use super::{NODES, lease};
 use crate::context::{Context, NodeFacts};
 use crate::events::Kind;
+use crate::eviction::thresholds::Condition;
 use crate::status::patch;
 
 /// Pauses between looks at the runtime's own conditions, which have no watch: short until it is ready.
@@ -53,15 +53,13 @@ pub struct Reporter {
     cx: Arc<Context>,
     machine: Machine,
     labels: Vec<(String, String)>,
-    /// Told when there is something new to report.
-    news: Notify,
 }
 
 impl Reporter {
     /// `labels` are set when the node registers.
     #[must_use]
     pub fn new(cx: Arc<Context>, machine: Machine, labels: Vec<(String, String)>) -> Self {
-        Self { cx, machine, labels, news: Notify::new() }
+        Self { cx, machine, labels }
     }
 
     /// Works until the kubelet ends. Without an API server only the runtime is looked at.
@@ -88,7 +86,7 @@ impl Reporter {
             });
             if changed {
                 self.cx.pods.wake_all();
-                self.news.notify_one();
+                self.cx.node_news.notify_one();
             }
             tokio::time::sleep(if ready { LOOK_READY } else { LOOK_UNREADY }).await;
         }
@@ -232,21 +230,12 @@ impl Reporter {
     }
 
     fn pressure(&self) -> Pressure {
-        let config = &self.cx.config;
-        let least = describe::threshold(config, "memory.available", self.machine.memory);
-        let used = self
-            .cx
-            .cgroups
-            .node_usage()
-            .map_or(0, |usage| i64::try_from(usage.working_set).unwrap_or(i64::MAX));
-        let disk = file_system(&self.cx.paths.root).is_some_and(|(size, free, inodes, free_inodes)| {
-            let short = |signal: &str, total: u64, free: u64| {
-                let least = describe::threshold(config, signal, i64::try_from(total).unwrap_or(i64::MAX));
-                total > 0 && i64::try_from(free).unwrap_or(i64::MAX) < least
-            };
-            short("nodefs.available", size, free) || short("nodefs.inodesFree", inodes, free_inodes)
-        });
-        Pressure { memory: least > 0 && self.machine.memory - used < least, disk }
+        let has = |condition| self.cx.pressure.has(condition);
+        Pressure {
+            memory: has(Condition::Memory),
+            disk: has(Condition::Disk),
+            processes: has(Condition::Processes),
+        }
     }
 
     /// Reports at every change, looked for every ten seconds and at news, and every five minutes at least.
@@ -271,7 +260,7 @@ impl Reporter {
                     RETRY
                 }
             };
-            let _ = tokio::time::timeout(pause, self.news.notified()).await;
+            let _ = tokio::time::timeout(pause, self.cx.node_news.notified()).await;
         }
     }
 
@@ -326,7 +315,9 @@ fn learn(cx: &Context, node: &Node) {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
     let mut facts = cx.node.write();
+    let registered = facts.uid.is_empty();
     *facts = NodeFacts {
+        uid: node.metadata.uid.clone().unwrap_or_default(),
         ips: std::mem::take(&mut facts.ips),
         labels: node.metadata.labels.clone().unwrap_or_default(),
         taints: spec.taints.unwrap_or_default(),
@@ -335,6 +326,11 @@ fn learn(cx: &Context, node: &Node) {
             None => std::mem::take(&mut facts.allocatable),
         },
     };
+    drop(facts);
+    if registered {
+        // mirrors of static pods waited for their owner
+        cx.pods.wake_all();
+    }
 }
 
 fn to_value(status: &NodeStatus) -> Value {

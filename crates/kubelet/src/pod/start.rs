@@ -93,7 +93,7 @@ pub struct Sandbox<'a> {
     pub mounted: &'a Mounted,
 }
 
-/// Pulls the image, makes the container, starts it and runs its post-start hook.
+/// Pulls the image, makes the container, starts it and runs its post-start hook; its id.
 ///
 /// # Errors
 /// [`StartError`]
@@ -103,8 +103,10 @@ pub async fn container(
     start: Start,
     runtime: &PodRuntime,
     sandbox: &Sandbox<'_>,
-) -> Result<(), StartError> {
-    let Some(spec) = spec_of(pod, start) else { return Ok(()) };
+) -> Result<String, StartError> {
+    let Some(spec) = spec_of(pod, start) else {
+        return Err(StartError::new("CreateContainerError", "the specification has no such container"));
+    };
     let secrets = pull_secrets(cx, pod).await;
     let image = cx.images.ensure(pod, &spec, &secrets, sandbox.config).await.map_err(|error| StartError {
         reason: error.reason.to_owned(),
@@ -131,7 +133,8 @@ pub async fn container(
     }
     cx.events.emit(pod, events::Kind::Normal, "Started", "Container started", &path);
     link_log(cx, pod, &spec.name, &id, restarts, sandbox);
-    post_start(cx, pod, &spec, &id, sandbox, &path).await
+    post_start(cx, pod, &spec, &id, sandbox, &path).await?;
+    Ok(id)
 }
 
 /// The images of a container: its own, and by volume the ids of those that it mounts.

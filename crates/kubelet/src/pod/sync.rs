@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -17,10 +18,14 @@ use crate::volumes::Mounted;
 
 /// Longest pause between two tries of what fails.
 const MAX_RETRY: Duration = Duration::from_secs(10);
+/// Pause before a mirror pod that the API server did not take is made again.
+const MIRROR_RETRY: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// One look. Whatever it changes makes it look again.
     pub(super) async fn sync(&mut self) -> Next {
+        // what woke it until now is seen by this look
+        let _ = self.mailbox.wake.notified().now_or_never();
         let pod = self.allocate(self.mailbox.read().pod);
         self.cx.objects.register(&pod);
         let mut runtime = match self.read(&pod).await {
@@ -56,11 +61,20 @@ impl Worker {
             return Next::End;
         }
         self.report(&pod, status);
-        if pod.is_static() {
-            crate::sources::mirror::ensure(&self.cx, &pod, self.mailbox.read().mirror.as_deref()).await;
-        }
-        let next = self.advance(&pod, &runtime).await;
+        // boxed: a sync is the deepest call of the kubelet, and what is joined lives on the stack while it is made
+        let mirrored = self.mirror(&pod);
+        let (mirrored, next) = tokio::join!(mirrored, Box::pin(self.advance(&pod, &runtime)));
+        let next = if mirrored { next } else { next.sooner(Next::after(MIRROR_RETRY)) };
         deadline.map_or(next, |deadline| next.sooner(Next::At(deadline)))
+    }
+
+    /// A static pod's mirror, which never holds up the pod itself. False: to be tried again.
+    fn mirror(&self, pod: &Arc<Pod>) -> futures::future::BoxFuture<'static, bool> {
+        if !pod.is_static() {
+            return Box::pin(std::future::ready(true));
+        }
+        let (cx, pod, mirror) = (self.cx.clone(), pod.clone(), self.mailbox.read().mirror);
+        Box::pin(async move { crate::sources::mirror::ensure(&cx, &pod, mirror.as_deref()).await })
     }
 
     /// The pod with the resources that the node gives it: the newest ones if they fit, else those it had.
@@ -228,6 +242,8 @@ impl Worker {
         pod: &Pod,
         attempt: u32,
     ) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
+        // given up half way or failed, it may be there all the same: then the runtime is to be listed
+        let known = self.ids.lock().take();
         let made = match start::sandbox(&self.cx, pod, attempt).await {
             Ok((id, config)) => {
                 let request = cri::v1::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
@@ -238,6 +254,7 @@ impl Worker {
         };
         match made {
             Ok((id, config, status)) => {
+                *self.ids.lock() = known.map(|ids| ids.with_sandbox(&id));
                 let ips = status.as_ref().map(crate::runtime::status::sandbox).map(|sandbox| sandbox.ips);
                 let ips = if pod.host_network() { self.cx.host_ips() } else { ips.unwrap_or_default() };
                 Ok((id, config, ips))
@@ -278,7 +295,7 @@ impl Worker {
             let Some(spec) = start::spec_of(pod, *begin) else { continue };
             let result = match self.backing_off(pod, &spec, runtime) {
                 Some(wait) => Err(wait),
-                None => match start::container(&self.cx, pod, *begin, runtime, sandbox).await {
+                None => match self.start_one(pod, *begin, runtime, sandbox).await {
                     Ok(()) => {
                         self.prune(pod, &spec.name, runtime).await;
                         Ok(())
@@ -310,6 +327,19 @@ impl Worker {
         (started, next)
     }
 
+    async fn start_one(
+        &self,
+        pod: &Arc<Pod>,
+        begin: Start,
+        runtime: &PodRuntime,
+        sandbox: &Sandbox<'_>,
+    ) -> Result<(), StartError> {
+        let known = self.ids.lock().take();
+        let id = start::container(&self.cx, pod, begin, runtime, sandbox).await?;
+        *self.ids.lock() = known.map(|ids| ids.with_container(&id, sandbox.id));
+        Ok(())
+    }
+
     fn start_failed(&mut self, name: &str, error: StartError) -> Next {
         let next = match error.retry {
             Some(delay) => Next::after(delay),
@@ -339,14 +369,15 @@ impl Worker {
         Some(Next::At(until))
     }
 
-    /// Of a container's dead predecessors the newest is kept, for its logs and last state.
+    /// Of a container's dead predecessors so many are kept, for their logs, and at least the newest for its state.
     async fn prune(&self, pod: &Pod, name: &str, runtime: &PodRuntime) {
         let dead: Vec<_> = runtime
             .containers
             .iter()
             .filter(|container| container.name == name && container.state == State::Exited)
             .collect();
-        for container in dead.into_iter().skip(1) {
+        let Ok(keep) = usize::try_from(self.cx.dead_containers.each) else { return };
+        for container in dead.into_iter().skip(keep.max(1)) {
             if let Err(error) = kill::remove_container(&self.cx, pod.namespace(), pod.name(), container).await
             {
                 tracing::warn!(pod = pod.shown(), %error, "remove dead container");

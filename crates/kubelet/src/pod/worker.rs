@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
 
 use super::plan::Backoffs;
 use super::{PodExt, kill};
 use crate::context::Context;
 use crate::events;
 use crate::pods::Mailbox;
-use crate::runtime::read;
+use crate::runtime::read::{self, Ids};
 use crate::runtime::status::PodRuntime;
 use crate::status::containers::Reasons;
 use crate::status::generate::{Health, Input, generate};
@@ -73,6 +74,8 @@ pub struct Worker {
     /// Why newer resources are not given.
     pub(super) pending: Option<crate::admission::Rejection>,
     pub(super) told: Told,
+    /// What the pod has in the runtime; `None` if that is to be listed.
+    pub(super) ids: Mutex<Option<Ids>>,
     first_seen: Timestamp,
 }
 
@@ -101,6 +104,7 @@ impl Worker {
             allocated: None,
             pending: None,
             told: Told::default(),
+            ids: Mutex::default(),
             first_seen: Timestamp::now(),
         }
     }
@@ -159,7 +163,14 @@ impl Worker {
 
     /// The pod as the runtime has it.
     pub(super) async fn read(&self, pod: &Pod) -> Result<PodRuntime, cri::Error> {
-        read::pod(&self.cx.runtime, pod.uid()).await
+        let known = self.ids.lock().take();
+        let mut ids = match known {
+            Some(ids) => ids,
+            None => read::list(&self.cx.runtime, pod.uid()).await?,
+        };
+        let read = read::states(&self.cx.runtime, &mut ids).await?;
+        *self.ids.lock() = Some(ids);
+        Ok(read)
     }
 
     /// The status as of now.
@@ -226,6 +237,10 @@ impl Worker {
 
     /// Stops everything, telling the state meanwhile.
     async fn terminating(&mut self) {
+        if let Some(eviction) = self.mailbox.read().evicted {
+            let reason = crate::eviction::REASON.to_owned();
+            self.verdict = Some(Verdict { phase: "Failed", reason, message: eviction.message });
+        }
         self.cx.probes.stop_restarts(self.mailbox.read().pod.uid());
         loop {
             let pod = self.mailbox.read().pod;
@@ -256,7 +271,7 @@ impl Worker {
     async fn kill(&self, pod: &Arc<Pod>, runtime: &PodRuntime) -> Result<(), cri::Error> {
         let mut pod = pod.clone();
         loop {
-            let grace = effective_grace(&pod);
+            let grace = self.grace(&pod);
             let urgent = {
                 let stop = kill::pod(&self.cx, &pod, runtime, Some(grace));
                 tokio::pin!(stop);
@@ -268,7 +283,7 @@ impl Worker {
                             if let Ok(now) = self.read(&newest).await {
                                 self.report_ending(&newest, &now);
                             }
-                            if effective_grace(&newest) < grace {
+                            if self.grace(&newest) < grace {
                                 break newest;
                             }
                         }
@@ -277,6 +292,13 @@ impl Worker {
             };
             pod = urgent;
         }
+    }
+
+    /// Seconds until the kill.
+    fn grace(&self, pod: &Pod) -> i64 {
+        let evicted = self.mailbox.read().evicted.map(|eviction| eviction.grace.max(1));
+        let own = effective_grace(pod);
+        evicted.map_or(own, |evicted| evicted.min(own))
     }
 
     /// While containers still run the phase does not become a final one.
@@ -373,6 +395,9 @@ impl Worker {
                 condition.message = None;
             }
         }
+        if verdict.reason == crate::eviction::REASON {
+            crate::status::conditions::set_disruption(&mut status, &verdict.message, pod.metadata.generation);
+        }
         status
     }
 
@@ -381,7 +406,7 @@ impl Worker {
         let pod = self.mailbox.read().pod;
         let uid = pod.uid().to_owned();
         loop {
-            let result = match self.read(&pod).await {
+            let result = match read::pod(&self.cx.runtime, &uid).await {
                 Ok(runtime) => kill::remove(&self.cx, pod.namespace(), pod.name(), &runtime).await,
                 Err(error) => Err(error),
             };

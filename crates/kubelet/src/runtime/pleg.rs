@@ -55,39 +55,39 @@ impl Pleg {
         }
     }
 
+    /// The stream and the safety net side by side: a runtime answers for the stream with its first event only, which
+    /// on an idle node is long after the first listing is due.
     async fn watch(&self) {
+        tokio::join!(self.stream(), self.list_every(SAFETY_NET));
+    }
+
+    async fn stream(&self) {
         loop {
             match self.runtime.container_events().await {
-                Ok(events) => {
-                    self.relist().await;
-                    self.follow(events).await;
-                }
+                Ok(events) => self.follow(events).await,
                 Err(error) if error.is_unimplemented() => {
                     tracing::info!("the runtime has no container events; listing every second");
-                    self.poll().await;
+                    self.list_every(POLL).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "container events");
-                    self.relist().await;
                     tokio::time::sleep(POLL).await;
                 }
             }
+            // what happened meanwhile
+            self.relist().await;
         }
     }
 
     async fn follow(&self, mut events: cri::Events) {
-        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + SAFETY_NET, SAFETY_NET);
         loop {
-            tokio::select! {
-                event = events.message() => match event {
-                    Ok(Some(event)) => self.event(&event),
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "the stream of container events broke");
-                        return;
-                    }
-                },
-                _ = tick.tick() => self.relist().await,
+            match events.message().await {
+                Ok(Some(event)) => self.event(&event),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the stream of container events broke");
+                    return;
+                }
             }
         }
     }
@@ -100,8 +100,8 @@ impl Pleg {
         }
     }
 
-    async fn poll(&self) {
-        let mut tick = tokio::time::interval(POLL);
+    async fn list_every(&self, period: Duration) {
+        let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;

@@ -16,25 +16,72 @@ const MESSAGE_LIMIT: usize = 4096;
 const FALLBACK_LINES: usize = 80;
 const FALLBACK_BYTES: usize = 2048;
 
+/// Which sandboxes and containers a pod has: only its worker makes any, so that after one listing their states can
+/// be asked for by id.
+#[derive(Clone, Debug, Default)]
+pub struct Ids {
+    sandboxes: Vec<String>,
+    /// Containers with their sandboxes.
+    containers: Vec<(String, String)>,
+}
+
+impl Ids {
+    /// And a sandbox that the worker made.
+    #[must_use]
+    pub fn with_sandbox(mut self, id: &str) -> Self {
+        self.sandboxes.push(id.to_owned());
+        self
+    }
+
+    /// And a container that the worker made.
+    #[must_use]
+    pub fn with_container(mut self, id: &str, sandbox: &str) -> Self {
+        self.containers.push((id.to_owned(), sandbox.to_owned()));
+        self
+    }
+}
+
 /// The pod as the runtime has it now.
 ///
 /// # Errors
 /// What the runtime answered.
 pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::Error> {
-    let name = runtime.name().await?;
+    states(runtime, &mut list(runtime, uid).await?).await
+}
+
+/// The sandboxes and containers of a pod.
+///
+/// # Errors
+/// What the runtime answered.
+pub async fn list(runtime: &cri::Runtime, uid: &str) -> Result<Ids, cri::Error> {
     let selector: HashMap<String, String> = [(labels::POD_UID.to_owned(), uid.to_owned())].into();
     let sandboxes = runtime
         .list_pod_sandbox(v1::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() });
     let containers =
         runtime.list_containers(v1::ContainerFilter { label_selector: selector, ..Default::default() });
     let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
-    let sandboxes = try_join_all(sandboxes.into_iter().map(|item| sandbox_status(runtime, item.id)));
-    let containers = try_join_all(containers.into_iter().map(|item| container_status(runtime, &name, item)));
+    Ok(Ids {
+        sandboxes: sandboxes.into_iter().map(|item| item.id).collect(),
+        containers: containers.into_iter().map(|item| (item.id, item.pod_sandbox_id)).collect(),
+    })
+}
+
+/// The states of these sandboxes and containers. What is gone is taken out of `ids`.
+///
+/// # Errors
+/// What the runtime answered.
+pub async fn states(runtime: &cri::Runtime, ids: &mut Ids) -> Result<PodRuntime, cri::Error> {
+    let name = &runtime.name().await?;
+    let sandboxes = try_join_all(ids.sandboxes.iter().map(|id| sandbox_status(runtime, id)));
+    let containers =
+        try_join_all(ids.containers.iter().map(|(id, sandbox)| container_status(runtime, name, id, sandbox)));
     let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
     let mut pod = PodRuntime {
         sandboxes: sandboxes.into_iter().flatten().collect(),
         containers: containers.into_iter().flatten().collect(),
     };
+    ids.sandboxes.retain(|id| pod.sandboxes.iter().any(|sandbox| sandbox.id == *id));
+    ids.containers.retain(|(id, _)| pod.containers.iter().any(|container| container.id == *id));
     pod.sandboxes.sort_by_key(|sandbox| std::cmp::Reverse((sandbox.created_at, sandbox.attempt)));
     pod.containers
         .sort_by_key(|container| std::cmp::Reverse((container.created_at, container.restart_count)));
@@ -44,10 +91,10 @@ pub async fn pod(runtime: &cri::Runtime, uid: &str) -> Result<PodRuntime, cri::E
 /// `None` if it went away meanwhile.
 async fn sandbox_status(
     runtime: &cri::Runtime,
-    id: String,
+    id: &str,
 ) -> Result<Option<super::status::Sandbox>, cri::Error> {
-    match runtime.pod_sandbox_status(v1::PodSandboxStatusRequest { pod_sandbox_id: id, verbose: false }).await
-    {
+    let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
+    match runtime.pod_sandbox_status(request).await {
         Ok(answer) => Ok(answer.status.as_ref().map(sandbox)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -58,11 +105,12 @@ async fn sandbox_status(
 async fn container_status(
     runtime: &cri::Runtime,
     name: &Arc<str>,
-    item: v1::Container,
+    id: &str,
+    sandbox: &str,
 ) -> Result<Option<Container>, cri::Error> {
-    let request = v1::ContainerStatusRequest { container_id: item.id, verbose: false };
+    let request = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
     match runtime.container_status(request).await {
-        Ok(answer) => Ok(answer.status.map(|status| container(status, name.clone(), item.pod_sandbox_id))),
+        Ok(answer) => Ok(answer.status.map(|status| container(status, name.clone(), sandbox.to_owned()))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

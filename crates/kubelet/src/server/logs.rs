@@ -173,23 +173,40 @@ async fn send(
         Some(lines) => tail_offset(&mut std::fs::File::open(path)?, lines)?,
         None => 0,
     };
-    let watch = FileWatch::new(
-        path,
-        AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF,
-    );
+    let mut watch = watched(path);
     let mut file = tokio::fs::File::open(path).await?;
     file.seek(SeekFrom::Start(offset)).await?;
-    let mut lines = Lines { options, left: BytesMut::new(), sent: 0 };
+    let mut lines = Lines::new(options);
     loop {
         // asked before reading, so that nothing written before the end is missed
         let over = !lines.options.follow || !running(runtime, id).await;
+        let moved = rotated(path, &file).await;
         if !drain(&mut file, &mut lines, sender).await? || over {
             return Ok(());
+        }
+        if moved && let Ok(next) = tokio::fs::File::open(path).await {
+            file = next;
+            watch = watched(path);
+            continue;
         }
         tokio::select! {
             () = sender.closed() => return Ok(()),
             () = wait(watch.as_ref().ok()) => {}
         }
+    }
+}
+
+fn watched(path: &Path) -> std::io::Result<FileWatch> {
+    let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
+    FileWatch::new(path, flags)
+}
+
+/// Whether another file has taken the log's name, as after a rotation.
+async fn rotated(path: &Path, file: &tokio::fs::File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (tokio::fs::metadata(path).await, file.metadata().await) {
+        (Ok(there), Ok(open)) => (there.dev(), there.ino()) != (open.dev(), open.ino()),
+        _ => false,
     }
 }
 
@@ -234,14 +251,25 @@ struct Lines {
     options: Options,
     left: BytesMut,
     sent: usize,
+    /// Lines of the file that are still wanted; None: all.
+    remaining: Option<usize>,
 }
 
 impl Lines {
+    fn new(options: Options) -> Self {
+        // What is written after the tail was found is not of it, unless it is followed.
+        let remaining = options.tail.filter(|_| !options.follow);
+        Self { options, left: BytesMut::new(), sent: 0, remaining }
+    }
+
     /// What the complete lines give, and whether the limit is reached.
     fn take(&mut self) -> (Bytes, bool) {
         let mut out = BytesMut::new();
         let mut whole: VecDeque<BytesMut> = VecDeque::new();
-        while let Some(end) = self.left.iter().position(|byte| *byte == b'\n') {
+        while self.remaining != Some(0)
+            && let Some(end) = self.left.iter().position(|byte| *byte == b'\n')
+        {
+            self.remaining = self.remaining.map(|n| n - 1);
             let mut line = self.left.split_to(end + 1);
             line.truncate(end);
             whole.push_back(line);
@@ -254,7 +282,7 @@ impl Lines {
                 out.truncate(limit - self.sent);
                 true
             }
-            _ => false,
+            _ => self.remaining == Some(0),
         };
         self.sent += out.len();
         (out.freeze(), done)
@@ -329,7 +357,8 @@ mod tests {
     use serde_json::json;
 
     fn lines(options: Options, text: &str) -> (String, bool) {
-        let mut lines = Lines { options, left: BytesMut::from(text), sent: 0 };
+        let mut lines = Lines::new(options);
+        lines.left.extend_from_slice(text.as_bytes());
         let (bytes, done) = lines.take();
         (String::from_utf8(bytes.to_vec()).unwrap(), done)
     }
@@ -345,6 +374,11 @@ mod tests {
         assert_eq!(lines(since, LOG).0, "two\n");
         let limit = Options { limit: Some(5), ..Options::default() };
         assert_eq!(lines(limit, LOG), ("one\nt".to_owned(), true));
+        // More was written since the last line was looked for.
+        let last = Options { tail: Some(1), ..Options::default() };
+        assert_eq!(lines(last, LOG), ("one\n".to_owned(), true));
+        let followed = Options { tail: Some(1), follow: true, ..Options::default() };
+        assert_eq!(lines(followed, LOG), ("one\ntwo\n".to_owned(), false));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The kubelet's HTTPS server: logs, exec, attach, port-forward, pods, health, metrics; each request
 //! authenticated and authorized for a subresource of the node.
 
+mod figures;
 mod logs;
 mod query;
 mod stats;
 mod streams;
+mod summary;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::Error;
+use crate::certificates::store::Store;
+use crate::certificates::{self, SERVING_SIGNER, Wanted};
 use crate::context::Context;
 use crate::pod::PodExt;
 use query::Query;
@@ -34,6 +38,7 @@ pub struct Endpoints {
     authentication: Authentication,
     authorization: Option<Authorization>,
     healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    rates: figures::Rates,
 }
 
 pub(crate) type Answer = Response<AnswerBody>;
@@ -115,7 +120,7 @@ impl Endpoints {
             let allowed = time(times.cache_authorized_ttl);
             Authorization::new(reviews, Vec::new(), allowed, time(times.cache_unauthorized_ttl))
         });
-        Ok(Self { cx, authentication, authorization, healthy })
+        Ok(Self { cx, authentication, authorization, healthy, rates: figures::Rates::default() })
     }
 
     /// Serves until the kubelet ends.
@@ -124,15 +129,46 @@ impl Endpoints {
     /// If the certificate cannot be used or the port is taken.
     pub async fn serve(self: Arc<Self>, cert_dir: &str) -> Result<(), Error> {
         let config = &self.cx.config;
-        let source = if config.tls_cert_file.is_empty() {
-            self_signed(&self.cx, cert_dir)
-        } else {
-            CertificateSource::Files {
+        self.clone().serve_health().await?;
+        let source = match (&self.cx.api, config.tls_cert_file.as_str()) {
+            (Some(api), "") if config.server_tls_bootstrap => {
+                tokio::spawn(self.clone().serve_issued(api.clone(), PathBuf::from(cert_dir)));
+                return Ok(());
+            }
+            (_, "") => self_signed(&self.cx, cert_dir),
+            _ => CertificateSource::Files {
                 certificate: PathBuf::from(&config.tls_cert_file),
                 key: PathBuf::from(&config.tls_private_key_file),
-            }
+            },
         };
-        let certificate = ServerCertificate::new(&source).map_err(|error| Error::Serve(error.to_string()))?;
+        self.serve_with(&source).await
+    }
+
+    /// Serves once the cluster issued a certificate, and keeps that renewed. Nothing is served before.
+    async fn serve_issued(self: Arc<Self>, api: client::Api, folder: PathBuf) {
+        let store = Store::new(&folder, "kubelet-server");
+        let mut names = vec![self.cx.node_name.clone()];
+        names.extend(self.cx.host_ips());
+        let node = self.cx.node_name.clone();
+        let wanted = Wanted { node, signer: SERVING_SIGNER, usage: "server auth", names };
+        let shutdown = self.cx.shutdown.clone();
+        if store.current().is_none()
+            && shutdown.run_until_cancelled(certificates::issue(&store, &wanted, &api)).await.is_none()
+        {
+            return;
+        }
+        // the listener looks at the link's target by itself
+        let source = CertificateSource::Files { certificate: store.path(), key: store.path() };
+        if let Err(error) = self.serve_with(&source).await {
+            tracing::error!(%error, "serve");
+            return;
+        }
+        certificates::keep(store, wanted, api, None, || (), shutdown).await;
+    }
+
+    async fn serve_with(self: &Arc<Self>, source: &CertificateSource) -> Result<(), Error> {
+        let config = &self.cx.config;
+        let certificate = ServerCertificate::new(source).map_err(|error| Error::Serve(error.to_string()))?;
         let address = parse_address(&config.address, config.port)?;
         let server = Server::bind(address, Some(&certificate))
             .await
@@ -144,7 +180,7 @@ impl Endpoints {
             Box::pin(async move { endpoints.handle(request).await })
         });
         tokio::spawn(server.serve(handler, shutdown, GRACE));
-        self.serve_health().await
+        Ok(())
     }
 
     /// The local health check, over plain HTTP.
@@ -253,7 +289,9 @@ impl Endpoints {
             (&Method::GET, ["metrics", "resource"]) => metrics(stats::resource_metrics(&self.cx).await),
             (&Method::GET, ["metrics", "cadvisor"]) => metrics(stats::container_metrics(&self.cx).await),
             (&Method::GET, ["metrics", "probes"]) => metrics(String::new()),
-            (&Method::GET, ["stats", "summary"]) => as_json(&stats::summary(&self.cx).await),
+            (&Method::GET | &Method::POST, ["stats", "summary"]) => {
+                as_json(&summary::summary(&self.cx, &self.rates, query.on(&["only_cpu_and_memory"])).await)
+            }
             _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
     }

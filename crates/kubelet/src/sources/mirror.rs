@@ -5,31 +5,33 @@ use std::sync::Arc;
 use client::{DeleteOptions, Preconditions};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use serde::Deserialize;
 
 use crate::context::Context;
-use crate::node::NODES;
 use crate::pod::PodExt;
 use crate::pod::view::{HASH_ANNOTATION, MIRROR_ANNOTATION};
 use crate::status::manager::PODS;
 
-/// Makes the mirror of a static pod, or replaces one that mirrors something else.
-pub async fn ensure(cx: &Arc<Context>, pod: &Pod, mirror: Option<&Pod>) {
-    let Some(api) = &cx.api else { return };
+/// Makes the mirror of a static pod, or replaces one that mirrors something else. Before the node is registered
+/// there is no mirror; all pods are looked at again then. False: the API server did not take it, try again.
+pub async fn ensure(cx: &Arc<Context>, pod: &Pod, mirror: Option<&Pod>) -> bool {
+    let (Some(api), Some(owner)) = (&cx.api, node_owner(cx)) else { return true };
     let hash = pod.annotation(HASH_ANNOTATION).unwrap_or_default();
     if let Some(mirror) = mirror {
         let current = mirror.annotation(MIRROR_ANNOTATION) == Some(hash);
         if current && mirror.metadata.deletion_timestamp.is_none() {
-            return;
+            return true;
         }
         delete(cx, mirror).await;
     }
-    let Some(owner) = node_owner(cx).await else { return };
-    match api.create::<serde::de::IgnoredAny>(&PODS, pod.namespace(), &mirror_of(pod, hash, owner)).await {
-        Ok(_) => {}
+    match api.create::<Pod>(&PODS, pod.namespace(), &mirror_of(pod, hash, owner)).await {
+        Ok(made) => cx.pods.set_mirror(&Arc::new(made), true),
         Err(error) if error.is_already_exists() => {}
-        Err(error) => tracing::warn!(pod = pod.shown(), %error, "create mirror pod"),
+        Err(error) => {
+            tracing::warn!(pod = pod.shown(), %error, "create mirror pod");
+            return false;
+        }
     }
+    true
 }
 
 /// Deletes a mirror pod at once.
@@ -59,24 +61,15 @@ fn mirror_of(pod: &Pod, hash: &str, owner: OwnerReference) -> Pod {
     mirror
 }
 
-async fn node_owner(cx: &Context) -> Option<OwnerReference> {
-    #[derive(Deserialize)]
-    struct Node {
-        metadata: client::ObjectMeta,
-    }
-    let api = cx.api.as_ref()?;
-    match api.get::<Node>(&NODES, "", &cx.node_name).await {
-        Ok(node) => Some(OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "Node".to_owned(),
-            name: cx.node_name.clone(),
-            uid: node.metadata.uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        }),
-        Err(error) => {
-            tracing::warn!(%error, "the node is not registered yet; mirror pods wait");
-            None
-        }
-    }
+/// The node as the owner of its mirrors; `None` before it is registered.
+fn node_owner(cx: &Context) -> Option<OwnerReference> {
+    let uid = Some(cx.node.read().uid.clone()).filter(|uid| !uid.is_empty())?;
+    Some(OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: cx.node_name.clone(),
+        uid,
+        controller: Some(true),
+        block_owner_deletion: None,
+    })
 }

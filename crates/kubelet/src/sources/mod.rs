@@ -20,7 +20,8 @@ pub fn take(cx: &Arc<Context>, pod: Arc<Pod>) {
         if known || going {
             return None;
         }
-        admission::admit(&pod, others, &cx.node.read(), &cx.config.allowed_unsafe_sysctls)
+        let refused = cx.pressure.refuse(&pod);
+        refused.or_else(|| admission::admit(&pod, others, &cx.node.read(), &cx.config.allowed_unsafe_sysctls))
     };
     if let Some(mailbox) = cx.pods.upsert(pod.clone(), admit) {
         tokio::spawn(Worker::new(cx.clone(), mailbox).run());

@@ -176,3 +176,18 @@ pub fn set_resize_pending(status: &mut PodStatus, why: Option<&Rejection>, gener
 pub fn scheduled() -> PodCondition {
     condition("PodScheduled", true, "", String::new())
 }
+
+/// The node ended the pod for its own sake.
+pub fn set_disruption(status: &mut PodStatus, message: &str, generation: Option<i64>) {
+    let list = status.conditions.get_or_insert_default();
+    list.retain(|condition| condition.type_ != "DisruptionTarget");
+    list.push(PodCondition {
+        type_: "DisruptionTarget".to_owned(),
+        status: "True".to_owned(),
+        reason: Some("TerminationByKubelet".to_owned()),
+        message: Some(message.to_owned()),
+        observed_generation: generation,
+        last_transition_time: Some(Time(crate::status::containers::seconds(jiff::Timestamp::now()))),
+        ..PodCondition::default()
+    });
+}

@@ -1,0 +1,75 @@
+//! The kubelet's own metrics, by upstream's names. What pods use is told in `server::stats`, not here.
+
+use std::time::Duration;
+
+use component_base::metrics::{CounterVec, HistogramVec};
+
+/// Upstream's name of a call to the runtime.
+fn operation(call: &str) -> String {
+    match call {
+        "RunPodSandbox" => "run_podsandbox".to_owned(),
+        "StopPodSandbox" => "stop_podsandbox".to_owned(),
+        "RemovePodSandbox" => "remove_podsandbox".to_owned(),
+        "PodSandboxStatus" => "podsandbox_status".to_owned(),
+        "ListPodSandbox" => "list_podsandbox".to_owned(),
+        "ImageFsInfo" => "image_fs_info".to_owned(),
+        other => {
+            let mut name = String::new();
+            for letter in other.chars() {
+                if letter.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_lowercase());
+            }
+            name
+        }
+    }
+}
+
+/// Counts calls to the runtime, their errors and their seconds.
+#[must_use]
+pub fn runtime_operations() -> cri::Observer {
+    let labels = ["operation_type"];
+    let count = CounterVec::new(
+        "kubelet_runtime_operations_total",
+        "Calls to the container runtime by operation.",
+        &labels,
+    );
+    let errors = CounterVec::new(
+        "kubelet_runtime_operations_errors_total",
+        "Failed calls to the container runtime by operation.",
+        &labels,
+    );
+    let bounds = component_base::metrics::exponential_buckets(0.005, 2.5, 14);
+    let seconds = HistogramVec::new(
+        "kubelet_runtime_operations_duration_seconds",
+        "Duration of calls to the container runtime by operation.",
+        &labels,
+        &bounds,
+    );
+    std::sync::Arc::new(move |call: &'static str, took: Duration, failed: bool| {
+        let name = operation(call);
+        count.with(&[&name]).inc();
+        seconds.with(&[&name]).observe(took.as_secs_f64());
+        if failed {
+            errors.with(&[&name]).inc();
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_have_upstreams_names() {
+        for (call, name) in [
+            ("RunPodSandbox", "run_podsandbox"),
+            ("CreateContainer", "create_container"),
+            ("ExecSync", "exec_sync"),
+            ("ListContainers", "list_containers"),
+        ] {
+            assert_eq!(operation(call), name);
+        }
+    }
+}
