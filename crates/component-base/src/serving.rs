@@ -8,4 +8,6 @@ pub mod tls;
 
 pub use authn::{Authentication, AuthenticationOptions, User};
 pub use authz::{Attributes, Authorization, AuthorizationOptions, Decision};
-pub use server::{Handler, SecureServingOptions, Server, ServingError, component_handler, serve_component};
+pub use server::{
+    Handler, More, SecureServingOptions, Server, ServingError, answer, component_handler, serve_component,
+};

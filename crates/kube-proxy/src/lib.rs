@@ -8,28 +8,30 @@
 //! Deliberately absent: iptables and IPVS modes, IPv6 (a later issue).
 
 mod candidates;
+pub mod check_ports;
 pub mod config;
 pub mod conntrack;
+pub mod health;
+pub mod metrics;
 pub mod plan;
+mod proxy;
 pub mod state;
 pub mod sweep;
 pub mod table;
 pub mod views;
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use client::{Api, Informer, InformerOptions, ObjectKey, Store};
-use component_base::health::Health;
-use component_base::metrics;
+use client::{Api, Event, Informer, InformerOptions, ObjectKey};
 use component_base::serving::{Server, component_handler};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use config::Settings;
-use state::State;
+use health::Health;
+use metrics::Metrics;
+use proxy::{Change, Objects, Pending, Proxy};
 use views::{BY_SERVICE, ENDPOINT_SLICES, NODES, Node, SERVICES, Service, Slice};
 
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +44,9 @@ pub enum Error {
     Rules(#[from] nftables::Error),
     #[error("serving on {address}: {source}")]
     Serving { address: std::net::SocketAddr, source: component_base::serving::ServingError },
-    #[error("the node {node} has no IPv4 address")]
-    NoAddress { node: String },
+    /// Node ports are open at one address for as long as the proxy runs; who started it starts it again.
+    #[error("the node {node} has the address {to} in place of {from}")]
+    AddressChanged { node: String, from: Ipv4Addr, to: Ipv4Addr },
     #[error(transparent)]
     Client(#[from] component_base::kubeconfig::ClientError),
 }
@@ -61,6 +64,60 @@ pub async fn run_telling(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let api = Api::new(client, "kube-proxy");
+    let (health, metrics) = (Health::default(), Metrics::default());
+    let (changed, mut changes) = mpsc::unbounded_channel();
+    let nodes = follow_node(&api, &settings.node, changed.clone(), &health);
+    let (services, slices) = follow_services(&api, &changed, &metrics);
+    services.start(shutdown.clone());
+    slices.start(shutdown.clone());
+    nodes.start(shutdown.clone());
+    serve(&settings, &health, &metrics, &shutdown).await?;
+    let Some(address) = node_address(&settings, &mut changes, &shutdown).await else { return Ok(()) };
+    tokio::join!(services.wait_synced(), slices.wait_synced());
+    if shutdown.is_cancelled() {
+        return Ok(());
+    }
+    let objects = Objects { services: services.store(), slices: slices.store() };
+    let mut proxy = Proxy::new(&settings, address, objects, health, metrics)?;
+    // What is known before the first reading of the stores is in it.
+    let mut early = Pending::default();
+    while let Ok(change) = changes.try_recv() {
+        early.add_node(change);
+    }
+    proxy.start().await?;
+    proxy.apply(early, false).await?;
+    written.send_modify(|n| *n += 1);
+    let mut retry = false;
+    loop {
+        let first = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            change = changes.recv() => change,
+            () = tokio::time::sleep(RETRY), if retry => None,
+        };
+        let mut pending = Pending::default();
+        for change in first.into_iter().chain(std::iter::from_fn(|| changes.try_recv().ok())) {
+            if let Change::Node { address: Some(now), .. } = &change
+                && settings.node_ip.is_none()
+                && *now != address
+            {
+                return Err(Error::AddressChanged { node: settings.node, from: address, to: *now });
+            }
+            pending.add(change);
+        }
+        retry = proxy.apply(pending, retry).await.is_err();
+        written.send_modify(|n| *n += 1);
+    }
+}
+
+/// After a refusal of the kernel.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Services and their EndpointSlices, whose changes go to `changed`.
+fn follow_services(
+    api: &Api,
+    changed: &mpsc::UnboundedSender<Change>,
+    metrics: &Metrics,
+) -> (Informer<Service>, Informer<Slice>) {
     let not_headless = InformerOptions {
         label_selector: "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name".into(),
         ..InformerOptions::default()
@@ -68,216 +125,78 @@ pub async fn run_telling(
     let services: Informer<Service> = Informer::new(api.clone(), SERVICES, not_headless.clone());
     let slices: Informer<Slice> = Informer::new(api.clone(), ENDPOINT_SLICES, not_headless)
         .with_index(BY_SERVICE, |s: &Slice| s.service_key().into_iter().collect());
-    let (changed, mut changes) = tokio::sync::mpsc::unbounded_channel();
-    let by_service = changed.clone();
-    services.add_handler(move |event| drop(by_service.send(event.object().metadata.key())));
+    let (send, counted) = (changed.clone(), metrics.clone());
+    services.add_handler(move |event| {
+        counted.service_changed();
+        // The receiver is gone only at the end.
+        let _ = send.send(Change::Service(event.object().metadata.key(), None));
+    });
+    let (send, counted) = (changed.clone(), metrics.clone());
     slices.add_handler(move |event| {
-        if let Some((namespace, name)) = event.object().service() {
-            // The receiver is gone only at the end.
-            let _ = changed.send(ObjectKey::new(namespace, name));
+        counted.endpoints_changed();
+        let before = if let Event::Modified { old, .. } = event { Some(old) } else { None };
+        let owners = [Some(event.object()), before].into_iter().flatten().map(|slice| slice.service());
+        let mut last = None;
+        for owner in owners.flatten().filter(|owner| last.replace(*owner) != Some(*owner)) {
+            let _ = send.send(Change::Service(ObjectKey::new(owner.0, owner.1), event.object().trigger()));
         }
     });
-    services.start(shutdown.clone());
-    slices.start(shutdown.clone());
-    let healthy = Arc::new(AtomicBool::new(false));
-    serve(&settings, &healthy, &shutdown).await?;
-    let address = node_address(&api, &settings, &shutdown).await?;
-    tokio::join!(services.wait_synced(), slices.wait_synced());
-    if shutdown.is_cancelled() {
-        return Ok(());
-    }
-    let objects = Objects { services: services.store(), slices: slices.store() };
-    let mut proxy = Proxy::new(&settings, address, objects)?;
-    proxy.start().await?;
-    healthy.store(true, Ordering::Relaxed);
-    written.send_modify(|n| *n += 1);
-    tracing::info!(services = proxy.state.services(), "rules are in place");
-    loop {
-        let first = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            key = changes.recv() => key,
-        };
-        let Some(first) = first else { return Ok(()) };
-        let mut keys = HashSet::from([first]);
-        while let Ok(key) = changes.try_recv() {
-            keys.insert(key);
-        }
-        healthy.store(proxy.apply(keys).await.is_ok(), Ordering::Relaxed);
-        written.send_modify(|n| *n += 1);
-    }
+    (services, slices)
 }
 
-struct Objects {
-    services: Store<Service>,
-    slices: Store<Slice>,
-}
-
-/// The shell around the plan: what it reads and where it writes.
-struct Proxy {
-    objects: Objects,
-    node: plan::Node,
-    state: State,
-    connection: Arc<std::sync::Mutex<nftables::Connection>>,
-    metrics: Metrics,
-}
-
-struct Metrics {
-    syncs: metrics::Histogram,
-    last: metrics::Gauge,
-    failures: metrics::Counter,
-}
-
-impl Proxy {
-    fn new(settings: &Settings, address: Ipv4Addr, objects: Objects) -> Result<Self, Error> {
-        let connection = nftables::Connection::open()?;
-        let fixed = table::Fixed {
-            node_addresses: vec![address],
-            pods: settings.cluster_cidr,
-            masquerade_all: settings.masquerade_all,
-        };
-        let bounds = metrics::exponential_buckets(0.001, 2.0, 15);
-        Ok(Self {
-            objects,
-            node: plan::Node { name: settings.node.clone(), address: Some(address), ..plan::Node::default() },
-            state: State::new(fixed),
-            connection: Arc::new(std::sync::Mutex::new(connection)),
-            metrics: Metrics {
-                syncs: metrics::histogram(
-                    "kubeproxy_sync_proxy_rules_duration_seconds",
-                    "SyncProxyRules latency in seconds",
-                    &[("ip_family", "IPv4")],
-                    &bounds,
-                ),
-                last: metrics::gauge(
-                    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
-                    "The last time proxy rules were successfully synced",
-                    &[("ip_family", "IPv4")],
-                ),
-                failures: metrics::counter(
-                    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-                    "Cumulative proxy nftables sync failures",
-                    &[("ip_family", "IPv4")],
-                ),
-            },
-        })
-    }
-
-    /// Everything from nothing, in place of whatever an earlier process left.
-    async fn start(&mut self) -> Result<(), Error> {
-        let plans =
-            self.objects.services.list().into_iter().map(|s| (s.metadata.key(), self.plan(&s))).collect();
-        for batch in self.state.rebuild(plans) {
-            self.commit(batch).await?;
-        }
-        Ok(())
-    }
-
-    fn plan(&self, service: &Service) -> plan::Plan {
-        let slices = self.objects.slices.by_index(BY_SERVICE, &service.metadata.key().to_string());
-        plan::plan(service, slices.iter().map(AsRef::as_ref), &self.node)
-    }
-
-    /// The difference that these Services make. A transaction that the kernel refuses means that somebody else
-    /// changed the table: then all of it is written anew.
-    async fn apply(&mut self, keys: HashSet<ObjectKey>) -> Result<(), Error> {
-        let begin = Instant::now();
-        let plans: Vec<_> = keys
-            .into_iter()
-            .map(|key| {
-                let found = self.objects.services.get_key(&key).map(|s| self.plan(&s));
-                (key, found.unwrap_or_default())
-            })
-            .collect();
-        let changed = self.state.change(plans);
-        if let Err(error) = self.commit(changed.batch).await {
-            self.metrics.failures.inc();
-            tracing::warn!(%error, "a change of the rules was refused; writing all of them anew");
-            if let Err(error) = self.start().await {
-                self.metrics.failures.inc();
-                tracing::error!(%error, "the rules cannot be written");
-                return Err(error);
-            }
-        }
-        if changed.sweep {
-            let mut connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // Few clients are noted, and this is rare: no thread of its own for it.
-            if let Err(error) = sweep::sweep(&mut connection, |f, b| self.state.is_noted(f, b)) {
-                tracing::warn!(%error, "clients of endpoints that are gone are still noted");
-            }
-        }
-        if !changed.stale.is_empty() {
-            let stale = changed.stale;
-            let removed = tokio::task::spawn_blocking(move || conntrack::forget(&stale)).await;
-            if let Ok(Err(error)) = removed {
-                tracing::warn!(%error, "connections to endpoints that are gone are still tracked");
-            }
-        }
-        self.metrics.syncs.observe(begin.elapsed().as_secs_f64());
-        let now =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.metrics.last.set(now.as_secs_f64());
-        Ok(())
-    }
-
-    async fn commit(&self, batch: nftables::Batch) -> Result<(), Error> {
-        let connection = self.connection.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner).commit(batch)
-        });
-        done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(Into::into)
-    }
-}
-
-/// This node's address, for node ports: as soon as its Node object says one.
-async fn node_address(
+/// This node's Node.
+fn follow_node(
     api: &Api,
+    name: &str,
+    changed: mpsc::UnboundedSender<Change>,
+    health: &Health,
+) -> Informer<Node> {
+    let field_selector = format!("metadata.name={name}");
+    let nodes: Informer<Node> =
+        Informer::new(api.clone(), NODES, InformerOptions { field_selector, ..InformerOptions::default() });
+    let health = health.clone();
+    nodes.add_handler(move |event| {
+        let node = event.object();
+        health.set_eligible(!matches!(event, Event::Deleted(_)) && node.is_eligible());
+        let _ = changed.send(Change::Node { zone: node.zone().into(), address: node.internal_ip() });
+    });
+    nodes
+}
+
+/// This node's address, for node ports: as soon as its Node object says one. None at shutdown.
+async fn node_address(
     settings: &Settings,
+    changes: &mut mpsc::UnboundedReceiver<Change>,
     shutdown: &CancellationToken,
-) -> Result<Ipv4Addr, Error> {
-    if let Some(address) = settings.node_ip {
-        return Ok(address);
+) -> Option<Ipv4Addr> {
+    if settings.node_ip.is_some() {
+        return settings.node_ip;
     }
-    let options = InformerOptions {
-        field_selector: format!("metadata.name={}", settings.node),
-        ..InformerOptions::default()
-    };
-    let nodes: Informer<Node> = Informer::new(api.clone(), NODES, options);
-    let mut events = nodes.subscribe();
-    let stop = shutdown.child_token();
-    let _stop = stop.clone().drop_guard();
-    nodes.start(stop);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return Err(Error::NoAddress { node: settings.node.clone() }),
-            event = events.recv() => {
-                let Some(event) = event else { return Err(Error::NoAddress { node: settings.node.clone() }) };
-                if let Some(address) = event.object().internal_ip() {
-                    return Ok(address);
-                }
-            }
+            () = shutdown.cancelled() => return None,
+            // Changes of Services that pass here are in the stores from which all rules are made.
+            change = changes.recv() => if let Change::Node { address: Some(address), .. } = change? {
+                return Some(address);
+            },
         }
     }
 }
 
-/// `/healthz`, `/livez` on one address, these and `/metrics` on the other.
+/// `/healthz` and `/livez` on one address; `/metrics` and the like on the other.
 async fn serve(
     settings: &Settings,
-    healthy: &Arc<AtomicBool>,
+    health: &Health,
+    metrics: &Metrics,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let health = Health::new();
-    let flag = healthy.clone();
-    health.add("rules", move || {
-        if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("the rules are not in place".into()) }
-    });
-    for address in [settings.healthz, settings.metrics].into_iter().flatten() {
+    let component =
+        component_handler(component_base::health::Health::new(), None, Some(health::proxy_mode()));
+    let handlers = [(settings.healthz, health.handler(metrics.clone())), (settings.metrics, component)];
+    for (address, handler) in handlers {
+        let Some(address) = address else { continue };
         let server =
             Server::bind(address, None).await.map_err(|source| Error::Serving { address, source })?;
-        let proxy_mode: Arc<dyn Fn(&str) -> Option<_> + Send + Sync> = Arc::new(|path: &str| {
-            (path == "/proxyMode")
-                .then(|| component_base::health::text(http::StatusCode::OK, "nftables".into()))
-        });
-        let handler = component_handler(health.clone(), None, Some(proxy_mode));
         tokio::spawn(server.serve(handler, shutdown.clone(), Duration::from_secs(1)));
     }
     Ok(())

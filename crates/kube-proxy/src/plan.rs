@@ -77,6 +77,8 @@ pub struct Plan {
     pub balances: Vec<Balance>,
     pub cluster_ips: Vec<Ipv4Addr>,
     pub allowed: Vec<Allowed>,
+    /// Ports whose policy is Local and whose endpoints are all on other nodes, at internal and external addresses.
+    pub no_local: [u32; 2],
 }
 
 pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clone, node: &Node) -> Plan {
@@ -95,6 +97,10 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
             Frontend { address: Some(cluster_ip), protocol, port: port.port },
             &candidates,
         ));
+        let (internal_local, external_local) = local_policies(service);
+        let none_here = !candidates.of(false).is_empty() && candidates.of(true).is_empty();
+        plan.no_local[0] += u32::from(none_here && internal_local);
+        plan.no_local[1] += u32::from(none_here && external_local);
         for frontend in external(service, port, protocol) {
             plan.balances.extend(outside(service, frontend, &candidates));
         }
@@ -107,8 +113,14 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
     plan
 }
 
+/// Whether the policies of internal and external traffic are Local.
+fn local_policies(service: &Service) -> (bool, bool) {
+    let spec = &service.spec;
+    (spec.internal_traffic_policy == "Local", spec.external_traffic_policy == "Local")
+}
+
 fn internal(service: &Service, frontend: Frontend, candidates: &Candidates) -> Balance {
-    let local = service.spec.internal_traffic_policy == "Local";
+    let (local, _) = local_policies(service);
     Balance {
         frontend,
         scope: Scope::All,
@@ -134,7 +146,7 @@ fn outside(service: &Service, frontend: Frontend, candidates: &Candidates) -> im
         affinity: affinity(service),
         backends: candidates.of(local).to_vec(),
     };
-    let local = service.spec.external_traffic_policy == "Local";
+    let (_, local) = local_policies(service);
     let all = if local { Masquerade::NotPods } else { Masquerade::Always };
     let all = balance(Scope::All, all, false);
     let here = local.then(|| balance(Scope::Outside, Masquerade::Never, true));

@@ -60,6 +60,7 @@ pub struct State {
     chains: Counts<Shared>,
     cluster_ips: Counts<Ipv4Addr>,
     hairpins: Counts<Ipv4Addr>,
+    no_local: [u32; 2],
 }
 
 /// What a change comes to.
@@ -90,7 +91,13 @@ impl State {
             chains: Counts::default(),
             cluster_ips: Counts::default(),
             hairpins: Counts::default(),
+            no_local: [0; 2],
         }
+    }
+
+    /// Ports with policy Local and endpoints on other nodes only; see [`Plan`].
+    pub fn no_local(&self) -> [u32; 2] {
+        self.no_local
     }
 
     pub fn services(&self) -> usize {
@@ -210,11 +217,17 @@ impl State {
         for (set, element) in plan.allowed.iter().flat_map(guard) {
             difference.add.entry(set).or_default().push(element);
         }
+        for (sum, n) in self.no_local.iter_mut().zip(plan.no_local) {
+            *sum += n;
+        }
         self.plans.insert(key.clone(), plan);
     }
 
     fn leave(&mut self, key: &ObjectKey, difference: &mut Difference) {
         let Some(plan) = self.plans.remove(key) else { return };
+        for (sum, n) in self.no_local.iter_mut().zip(plan.no_local) {
+            *sum -= n;
+        }
         for ip in plan.cluster_ips.iter().filter(|ip| self.cluster_ips.give(ip)) {
             difference.delete.entry(table::CLUSTER_IPS).or_default().push(Element::key(Key::new().ipv4(*ip)));
         }

@@ -195,7 +195,7 @@ impl Node {
 
     /// Empty where the node has none.
     pub fn zone(&self) -> &str {
-        self.metadata.labels.get("topology.kubernetes.io/zone").map_or("", |z| z.as_ref())
+        self.metadata.labels.get("topology.kubernetes.io/zone").unwrap_or_default()
     }
 
     /// False when load balancers should send no new connections: the node is about to go (KEP-3836).

@@ -1,5 +1,4 @@
 //! Services and slices in, frontends and endpoints out.
-#![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
 //! Batches against the kernel, in a network namespace of the test's own.
-#![allow(clippy::unwrap_used)]
 
 use std::process::Command;
 
@@ -9,8 +8,9 @@ use super::*;
 use crate::plan::Masquerade;
 
 pub(super) fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() || Command::new("nft").arg("--version").output().is_err() {
-        eprintln!("skipped: needs root and nft to read the rules back");
+    let missing = |program: &str| Command::new(program).arg("-V").output().is_err();
+    if !nix::unistd::geteuid().is_root() || missing("nft") || missing("ip") {
+        eprintln!("skipped: needs root, nft to read the rules back and ip to make addresses");
         return;
     }
     let thread = std::thread::spawn(move || {
@@ -76,7 +76,7 @@ pub(super) fn service(last: u8, lasts: &[u8], node_port: u16) -> Plan {
             });
         }
     }
-    Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()], allowed: Vec::new() }
+    Plan { balances, cluster_ips: vec![[10, 96, 0, last].into()], ..Plan::default() }
 }
 
 fn sticky(mut plan: Plan) -> Plan {
