@@ -110,9 +110,14 @@ impl Record {
 
     /// Every cluster of this machine, by name.
     pub fn all() -> Result<Vec<Self>, Error> {
+        Self::all_but("")
+    }
+
+    /// Every cluster but the one of this name, whose record may be broken.
+    pub fn all_but(name: &str) -> Result<Vec<Self>, Error> {
         let Ok(entries) = fs::read_dir(layout::all_states()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for entry in entries.flatten() {
+        for entry in entries.flatten().filter(|e| e.file_name() != name) {
             match read(&entry.path().join("cluster.json")) {
                 Ok(record) => found.extend(record),
                 // One that cannot be read must not stand in the way of the others.
@@ -123,9 +128,10 @@ impl Record {
         Ok(found)
     }
 
-    /// The lowest index that no cluster has.
+    /// The lowest index that no cluster has, nor one whose record cannot be read but whose bridge is there.
     pub fn free_index(all: &[Self]) -> Option<u8> {
-        (0..100).find(|i| all.iter().all(|r| r.index != *i))
+        let bridge = |index| Path::new("/sys/class/net").join(Layout::new("", index).bridge());
+        (0..100).find(|i| all.iter().all(|r| r.index != *i) && !bridge(*i).exists())
     }
 }
 
@@ -169,7 +175,6 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -61,7 +61,6 @@ fn belongs(layout: &Layout, arguments: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
