@@ -97,7 +97,6 @@ pub fn ready(path: &Path, name: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test]

@@ -46,7 +46,6 @@ fn rules(own: Ipv4Net, pods: Ipv4Net) -> Vec<(Vec<Expr>, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// What the kernel has, in `nft`'s words.

@@ -149,7 +149,6 @@ impl<'a> Attributes<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -172,7 +172,6 @@ fn due(cron_job: &CronJob, schedule: &Schedule, now: Timestamp, plan: &mut Plan)
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::{Value, json};
 

@@ -212,7 +212,6 @@ fn number(text: &str, min: u32, names: &str) -> Result<u32, ScheduleError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn at(text: &str) -> Timestamp {

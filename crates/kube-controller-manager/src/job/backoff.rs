@@ -52,7 +52,6 @@ pub fn remaining(failures: u32, last: Option<Time>, now: Time) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

@@ -78,7 +78,6 @@ pub fn success(policy: Option<&SuccessPolicy>, completions: i32, succeeded: &Ind
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 
@@ -97,7 +96,7 @@ mod tests {
         let exit = |action: &str, more: serde_json::Value| {
             let mut codes = json!({"operator": "In", "values": [42]});
             more.as_object().unwrap().iter().for_each(|(k, v)| codes[k] = v.clone());
-            json!({"action": action, "onExitCodes": codes, "onPodConditions": null})
+            json!({"action": action, "onExitCodes": codes})
         };
         let disrupted =
             json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});

@@ -1,6 +1,5 @@
 //! Jobs and their pods, and what is planned for them.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use client::Time;

@@ -64,7 +64,6 @@ fn left(job: &Job, now: Time) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 
