@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificates::plan::Csr;
 use crate::views::batch::{CronJob, Job};
+use crate::views::disruption::PodDisruptionBudget;
+use crate::views::quota::ResourceQuota;
 use crate::views::stateful::StatefulSet;
 use crate::views::{
     ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease,
@@ -22,6 +24,8 @@ pub const BY_CONTROLLER: &str = "controller";
 pub const BY_NODE: &str = "node";
 /// Index of pods by `namespace/claim` of the claims that they use.
 pub const BY_CLAIM: &str = "claim";
+/// Index of volumes, and of claims that are not bound yet, by their storage class.
+pub const BY_CLASS: &str = "class";
 /// Index of EndpointSlices by `namespace/service`.
 pub const BY_SERVICE: &str = "service";
 
@@ -59,6 +63,8 @@ pub struct Informers {
     cluster_roles: OnceLock<Informer<ClusterRole>>,
     certificate_signing_requests: OnceLock<Informer<Csr>>,
     jobs: OnceLock<Informer<Job>>,
+    disruption_budgets: OnceLock<Informer<PodDisruptionBudget>>,
+    resource_quotas: OnceLock<Informer<ResourceQuota>>,
     stateful_sets: OnceLock<Informer<StatefulSet>>,
     cron_jobs: OnceLock<Informer<CronJob>>,
     volume_attributes_classes: OnceLock<Informer<VolumeAttributesClass>>,
@@ -90,6 +96,8 @@ impl Informers {
             cluster_roles: OnceLock::new(),
             certificate_signing_requests: OnceLock::new(),
             jobs: OnceLock::new(),
+            disruption_budgets: OnceLock::new(),
+            resource_quotas: OnceLock::new(),
             stateful_sets: OnceLock::new(),
             cron_jobs: OnceLock::new(),
             volume_attributes_classes: OnceLock::new(),
@@ -225,11 +233,18 @@ impl Informers {
     }
 
     pub fn persistent_volumes(&self) -> Informer<PersistentVolume> {
-        self.begin(&self.persistent_volumes, || self.all(resource::PERSISTENT_VOLUMES))
+        self.begin(&self.persistent_volumes, || {
+            self.all::<PersistentVolume>(resource::PERSISTENT_VOLUMES)
+                .with_index(BY_CLASS, |v| vec![v.class().to_owned()])
+        })
     }
 
     pub fn persistent_volume_claims(&self) -> Informer<PersistentVolumeClaim> {
-        self.begin(&self.persistent_volume_claims, || self.all(resource::PERSISTENT_VOLUME_CLAIMS))
+        self.begin(&self.persistent_volume_claims, || {
+            let pending = |v: &PersistentVolumeClaim| (!v.is_bound()).then(|| v.class().to_owned());
+            self.all::<PersistentVolumeClaim>(resource::PERSISTENT_VOLUME_CLAIMS)
+                .with_index(BY_CLASS, move |v| pending(v).into_iter().collect())
+        })
     }
 
     pub fn storage_classes(&self) -> Informer<StorageClass> {
@@ -255,6 +270,20 @@ impl Informers {
     pub fn stateful_sets(&self) -> Informer<StatefulSet> {
         self.begin(&self.stateful_sets, || {
             self.all::<StatefulSet>(resource::STATEFUL_SETS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+        })
+    }
+
+    pub fn resource_quotas(&self) -> Informer<ResourceQuota> {
+        self.begin(&self.resource_quotas, || {
+            self.all::<ResourceQuota>(resource::RESOURCE_QUOTAS)
+                .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
+        })
+    }
+
+    pub fn disruption_budgets(&self) -> Informer<PodDisruptionBudget> {
+        self.begin(&self.disruption_budgets, || {
+            self.all::<PodDisruptionBudget>(resource::POD_DISRUPTION_BUDGETS)
                 .with_index(BY_NAMESPACE, |v| namespace_key(&v.metadata))
         })
     }

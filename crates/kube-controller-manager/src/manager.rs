@@ -15,9 +15,9 @@ use crate::context::Context;
 use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
 use crate::{
-    bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, endpoints,
+    bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints,
     endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle, podgc,
-    replicaset, rootca, serviceaccount, statefulset, tainteviction, ttlafterfinished, volumebinder,
+    replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttlafterfinished, volumebinder,
     volumeprotection,
 };
 
@@ -76,6 +76,8 @@ const CONTROLLERS: &[Entry] = controllers! {
     "job-controller" "job" true => job::run;
     "ttl-after-finished-controller" "ttl-after-finished" true => ttlafterfinished::run;
     "statefulset-controller" "statefulset" true => statefulset::run;
+    "resourcequota-controller" "resourcequota" true => resourcequota::run;
+    "disruption-controller" "disruption" true => disruption::run;
     "cronjob-controller" "cronjob" true => cronjob::run;
     "persistentvolume-binder-controller" "persistentvolume-binder" true => volumebinder::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection" true => volumeprotection::run_claims;
@@ -86,8 +88,6 @@ const CONTROLLERS: &[Entry] = controllers! {
 /// Upstream's controllers that are not built yet: name and alias.
 const NOT_YET: &[(&str, &str)] = &[
     ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
-    ("disruption-controller", "disruption"),
-    ("resourcequota-controller", "resourcequota"),
     ("persistentvolume-attach-detach-controller", "attachdetach"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("ephemeral-volume-controller", "ephemeral-volume"),

@@ -56,6 +56,8 @@ pub struct Options {
     pub mirroring_max_endpoints_per_subset: usize,
     #[arg(long, default_value = "5m")]
     pub namespace_sync_period: GoDuration,
+    #[arg(long, default_value = "5m")]
+    pub resource_quota_sync_period: GoDuration,
     #[arg(long, default_value = "12h")]
     pub min_resync_period: GoDuration,
     #[arg(long, default_value = "0s")]
@@ -189,7 +191,6 @@ pub const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::warn("pv-recycler-pod-template-filepath-nfs"),
     UnbuiltFlag::warn("pv-recycler-timeout-increment-hostpath"),
     UnbuiltFlag::warn("pvclaimbinder-sync-period"),
-    UnbuiltFlag::warn("resource-quota-sync-period"),
     UnbuiltFlag::warn("route-reconciliation-period"),
     UnbuiltFlag::warn("show-hidden-metrics-for-version"),
     UnbuiltFlag::warn("disabled-metrics"),

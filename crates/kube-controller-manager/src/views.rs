@@ -3,9 +3,11 @@
 
 pub mod batch;
 pub mod core;
+pub mod disruption;
 pub mod network;
 pub mod node;
 pub mod pod;
+pub mod quota;
 pub mod stateful;
 pub mod storage;
 pub mod workload;

@@ -1,6 +1,5 @@
 //! Usages of objects, scopes, and what pods must say.
 
-#![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 
 use apimachinery::GroupResource;

@@ -18,6 +18,7 @@ resources! {
     NAMESPACES = "" "namespaces";
     SECRETS = "" "secrets";
     SERVICE_ACCOUNTS = "" "serviceaccounts";
+    RESOURCE_QUOTAS = "" "resourcequotas";
     LIMIT_RANGES = "" "limitranges";
     PRIORITY_CLASSES = "scheduling.k8s.io" "priorityclasses";
     STORAGE_CLASSES = "storage.k8s.io" "storageclasses";

@@ -1,7 +1,7 @@
 //! Admission: the plugins of upstream under their names, in upstream's order, chosen by
 //! `--enable-admission-plugins` and `--disable-admission-plugins`.
 //!
-//! Left out: ResourceQuota and the two CEL policies (a warning when asked for by name), and the plugins of
+//! Left out: the two CEL policies (a warning when asked for by name), and the plugins of
 //! [`UNSUPPORTED`] (an error when asked for).
 
 mod always;
@@ -13,6 +13,7 @@ mod namespace;
 mod node_restriction;
 mod pod_security;
 mod priority;
+mod quota;
 mod runtime_class;
 mod service_account;
 mod storage;
@@ -71,7 +72,7 @@ const ORDER: [&str; 39] = [
 ];
 
 /// On without being asked for. Those of upstream that are not built yet are not here.
-const DEFAULT_ON: [&str; 20] = [
+const DEFAULT_ON: [&str; 21] = [
     "NamespaceLifecycle",
     "LimitRanger",
     "ServiceAccount",
@@ -92,6 +93,7 @@ const DEFAULT_ON: [&str; 20] = [
     "MutatingAdmissionWebhook",
     "ValidatingAdmissionWebhook",
     "NodeDeclaredFeatureValidator",
+    "ResourceQuota",
 ];
 
 /// Asking for one of these is an error: without it less is refused than its user believes.
@@ -108,7 +110,7 @@ const UNSUPPORTED: [&str; 9] = [
 ];
 
 /// Asking for one of these is a warning: upstream has them on in every cluster.
-const LATER: [&str; 3] = ["ResourceQuota", "MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"];
+const LATER: [&str; 2] = ["MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -179,6 +181,7 @@ fn plugin(name: &str, context: &Context) -> Option<Arc<dyn Plugin>> {
         "CertificateApproval" => Arc::new(certificates::Approval::new(objects, authorization)),
         "CertificateSigning" => Arc::new(certificates::Signing::new(objects, authorization)),
         "CertificateSubjectRestriction" => Arc::new(certificates::SubjectRestriction),
+        "ResourceQuota" => Arc::new(quota::ResourceQuota::new(objects)),
         "PodTopologyLabels" => Arc::new(taints::PodTopologyLabels::new(objects)),
         "MutatingAdmissionWebhook" => {
             Arc::new(crate::webhook::admission::Mutating::new(context.webhooks.clone()))

@@ -102,7 +102,7 @@ mod tests {
 
     fn pods(count: usize) -> Vec<Arc<Pod>> {
         let pod = |n: usize| {
-            let ready = if n % 2 == 0 { "True" } else { "False" };
+            let ready = if n.is_multiple_of(2) { "True" } else { "False" };
             json!({"metadata": {"name": format!("p{n}"), "namespace": "n", "uid": n.to_string()}, "spec": {"nodeName": "a"},
                 "status": {"phase": "Running", "podIP": format!("10.0.{}.{}", n / 100, n % 100), "conditions": [{"type": "Ready", "status": ready}]}})
         };

@@ -1,6 +1,5 @@
 //! The steps of StatefulSets, their claims and their revisions.
 
-#![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use client::Time;
@@ -82,7 +81,7 @@ fn one_step_after_the_other() {
         ("1 2", "+0"),
         ("0 1 2 3 4", "-4"),
         ("0 1 2 3 4d", ""),
-        ("0 1 2 3u 4", ""),
+        ("0 1 2 3u 4", "-4"),
         ("0 1 2 3 4u", "-4"),
         ("0u 1 2 3", ""),
         ("0 1 2o", "-2"),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// Quantities by resource, as text.
 pub type Quantities = BTreeMap<CompactString, CompactString>;
 
+/// On a claim: it has got its volume.
+pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 /// The class of volumes and claims before there was a field for it.
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
@@ -111,6 +113,11 @@ impl PersistentVolume {
 }
 
 impl PersistentVolumeClaim {
+    /// Whether it got a volume once; it may have lost it since.
+    pub fn is_bound(&self) -> bool {
+        self.metadata.annotations.contains_key(BIND_COMPLETED)
+    }
+
     /// Empty: none.
     pub fn class(&self) -> &str {
         let field = self.spec.storage_class_name.as_deref().unwrap_or_default();

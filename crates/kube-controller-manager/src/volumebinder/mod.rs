@@ -16,8 +16,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::context::{Context, on_change};
+use crate::informers::BY_CLASS;
+use crate::views::storage::BIND_COMPLETED;
 use crate::views::{PersistentVolume, PersistentVolumeClaim, StorageClass};
-use plan::{BIND_COMPLETED, BOUND_BY_CONTROLLER, ClaimStep, Reclaim, Told, VolumeStep};
+use plan::{BOUND_BY_CONTROLLER, ClaimStep, Reclaim, Told, VolumeStep};
 
 /// One queue and one worker for both halves, so that no volume is given away twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +61,7 @@ pub async fn run(context: Context) {
         }
     });
     let own = controller.clone();
-    on_change(&classes, move |_, _, _| own.enqueue_pending());
+    on_change(&classes, move |_, class, _| own.enqueue_pending(&class.metadata.name));
     volumes.wait_synced().await;
     claims.wait_synced().await;
     classes.wait_synced().await;
@@ -81,13 +83,13 @@ impl Controller {
         self.queue.add(Key::Volume(volume.metadata.key()));
         match &volume.spec.claim_ref {
             Some(claim) => self.queue.add(Key::Claim(ObjectKey::new(&claim.namespace, &claim.name))),
-            None => self.enqueue_pending(),
+            None => self.enqueue_pending(volume.class()),
         }
     }
 
-    /// The claims that wait for a volume.
-    fn enqueue_pending(&self) {
-        for claim in self.claims.select(|c| !c.metadata.annotations.contains_key(BIND_COMPLETED)) {
+    /// The claims that wait for a volume of a class.
+    fn enqueue_pending(&self, class: &str) {
+        for claim in self.claims.by_index(BY_CLASS, class) {
             self.queue.add(Key::Claim(claim.metadata.key()));
         }
     }
@@ -95,7 +97,9 @@ impl Controller {
     async fn sync_claim(&self, key: &ObjectKey) -> Result<Option<Duration>, Error> {
         let Some(claim) = self.claims.get_key(key) else { return Ok(None) };
         let class = self.classes.get("", claim.class());
-        match plan::claim_step(&claim, &self.volumes.list(), class.as_deref()) {
+        let mut volumes = self.volumes.by_index(BY_CLASS, claim.class());
+        volumes.extend(self.volumes.get("", &claim.spec.volume_name).filter(|v| v.class() != claim.class()));
+        match plan::claim_step(&claim, &volumes, class.as_deref()) {
             ClaimStep::Bind(volume) => return self.bind(&volume, &claim).await,
             ClaimStep::Provision(provisioner) => self.hand_over(&claim, &provisioner).await?,
             ClaimStep::Phase(phase, told) => {
@@ -128,9 +132,7 @@ impl Controller {
             return Ok(Some(Duration::from_secs(1)));
         }
         self.volume_phase(volume, "Bound", None).await?;
-        if claim.spec.volume_name != volume.metadata.name
-            || !claim.metadata.annotations.contains_key(BIND_COMPLETED)
-        {
+        if claim.spec.volume_name != volume.metadata.name || !claim.is_bound() {
             self.bind_claim(volume, claim).await?;
         }
         self.claim_phase(claim, "Bound", Some(volume)).await?;

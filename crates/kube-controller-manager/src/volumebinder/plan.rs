@@ -8,7 +8,6 @@ use apimachinery::quantity::Quantity;
 use crate::views::storage::{ClaimReference, Quantities};
 use crate::views::{PersistentVolume, PersistentVolumeClaim, StorageClass};
 
-pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -40,14 +39,14 @@ pub enum ClaimStep {
     Provision(String),
 }
 
-/// The claim as it is now; `volumes` all that there are.
+/// The claim as it is now; `volumes`: all of its class, and the one that it names.
 pub fn claim_step(
     claim: &PersistentVolumeClaim,
     volumes: &[Arc<PersistentVolume>],
     class: Option<&StorageClass>,
 ) -> ClaimStep {
     let named = volumes.iter().find(|v| v.metadata.name == claim.spec.volume_name);
-    if claim.metadata.annotations.contains_key(BIND_COMPLETED) {
+    if claim.is_bound() {
         return bound_claim(claim, named);
     }
     if !claim.spec.volume_name.is_empty() {

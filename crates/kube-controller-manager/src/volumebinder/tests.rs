@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::plan::*;
+use crate::views::storage::BIND_COMPLETED;
 use crate::views::{PersistentVolume, PersistentVolumeClaim, StorageClass};
 
 fn volume(name: &str, size: &str, more: Value) -> Arc<PersistentVolume> {
