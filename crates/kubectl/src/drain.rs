@@ -104,7 +104,7 @@ async fn drain(context: &Context, flags: &Flags, node: &str) -> Result<()> {
         .with("labelSelector", flags.text("pod-selector"));
     let list = context.server.value(&ask).await?;
     let mut going: Vec<Target> = Vec::new();
-    let (mut told, mut refused): (Vec<(&str, String)>, Vec<(&str, String)>) = Default::default();
+    let (mut told, mut refused) = (Vec::new(), Vec::new());
     for pod in list.list_at(&["items"]) {
         let (namespace, name) = (pod.str_at(&["metadata", "namespace"]), pod.str_at(&["metadata", "name"]));
         let place = format!("{namespace}/{name}");
