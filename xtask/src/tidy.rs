@@ -21,7 +21,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("apiserver", &["apimachinery", "api", "cel", "etcd", "streaming", "component-base", "client"]),
     (
         "kube-apiserver",
-        &["apimachinery", "quota", "api", "cel", "etcd", "streaming", "component-base", "client", "apiserver"],
+        &[
+            "apimachinery",
+            "quota",
+            "api",
+            "cel",
+            "etcd",
+            "streaming",
+            "component-base",
+            "client",
+            "apiserver",
+        ],
     ),
     ("kube-controller-manager", &["apimachinery", "quota", "api", "component-base", "client"]),
     ("kube-scheduler", &["apimachinery", "api", "component-base", "client"]),
