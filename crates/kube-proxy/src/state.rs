@@ -1,7 +1,7 @@
 //! What was written, Service by Service, and the difference that a change makes: one batch that deletes, adds and
 //! nothing else. Things that Services share (chains by number of endpoints, cluster IPs, hairpins) are counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::Ipv4Addr;
 
@@ -177,7 +177,9 @@ impl State {
                 cancel(deleted, added);
             }
         }
-        cancel(&mut old_chains, &mut new_chains);
+        let again: HashSet<Shared> = old_chains.iter().filter(|c| new_chains.contains(c)).copied().collect();
+        new_chains.retain(|chain| !again.contains(chain));
+        old_chains.retain(|chain| !again.contains(chain));
         for chain in &new_chains {
             chain.add(&mut batch, &self.fixed);
         }
@@ -250,15 +252,15 @@ impl State {
     }
 }
 
-/// Removes from both what is in both.
-fn cancel<T: PartialEq>(deleted: &mut Vec<T>, added: &mut Vec<T>) {
-    deleted.retain(|d| match added.iter().position(|a| a == d) {
-        Some(at) => {
-            added.swap_remove(at);
-            false
-        }
-        None => true,
-    });
+/// Removes from both what is in both. A set has one element of a key.
+fn cancel(deleted: &mut Vec<Element>, added: &mut Vec<Element>) {
+    let again: HashSet<Key> = {
+        let added: HashMap<&Key, &Element> = added.iter().map(|e| (&e.key, e)).collect();
+        let same = deleted.iter().filter(|d| added.get(&d.key) == Some(d));
+        same.map(|d| d.key.clone()).collect()
+    };
+    deleted.retain(|e| !again.contains(&e.key));
+    added.retain(|e| !again.contains(&e.key));
 }
 
 fn hairpin(backend: &Backend) -> Element {

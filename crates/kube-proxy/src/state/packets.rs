@@ -100,7 +100,10 @@ fn a_client_is_forgotten_after_its_time() {
         change(&mut state, &mut connection, sticky(&[5, 6], 1));
         let mut moved = false;
         for _ in 0..20 {
-            #[allow(clippy::disallowed_methods, reason = "the kernel tells nobody that an element's time is over")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the kernel tells nobody that an element's time is over"
+            )]
             std::thread::sleep(Duration::from_millis(1300));
             moved = reach(CLIENT, 1) == Some(6);
             if moved {
