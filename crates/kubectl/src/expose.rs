@@ -35,7 +35,7 @@ async fn one(context: &Context, flags: &Flags, target: &Target) -> Result<()> {
         target.resource.kind.as_str(),
         "Pod" | "Service" | "ReplicationController" | "Deployment" | "ReplicaSet"
     ) {
-        return Err(Error::Plain(format!("cannot expose a {}", target.resource.display())));
+        return Err(Error::Plain(format!("cannot expose a {}", target.resource.kind)));
     }
     let object = context.server.value(&Ask::get(target.path())).await?;
     let service = service(&object, flags, &target.name)?;
@@ -139,9 +139,7 @@ fn ports(object: &Value, flags: &Flags) -> Result<Vec<Value>> {
             .collect::<Result<_>>()?,
     };
     if numbers.is_empty() {
-        return Err(Error::plain(
-            "couldn't find port via --port flag or introspection\nSee 'kubectl expose -h' for help and examples",
-        ));
+        return Err(Error::plain("couldn't find port via --port flag or introspection"));
     }
     let many = numbers.len() > 1;
     let one = |(at, number): (usize, &i64)| {

@@ -11,7 +11,6 @@ use crate::args::Flags;
 use crate::change::How;
 use crate::error::{Error, Result};
 use crate::output;
-use crate::output::table::Writer;
 use crate::output::yaml;
 use crate::server::Ask;
 use crate::targets::Target;
@@ -47,7 +46,7 @@ pub async fn pause(context: &Context, flags: &Flags, target: &Target, paused: bo
     let is = before.at(&["spec", "paused"]).and_then(Value::as_bool).unwrap_or(false);
     if is == paused {
         let state = if paused { "is already paused" } else { "is not paused" };
-        return Err(Error::Plain(format!("{} {:?} {state}", target.resource.display(), target.name)));
+        return Err(Error::Plain(format!("{} {:?} {state}", target.resource.display_plural(), target.name)));
     }
     let mut after = before.clone();
     if paused {
@@ -69,30 +68,19 @@ pub async fn history(context: &Context, flags: &Flags, target: &Target) -> Resul
         output::write(&yaml::to_string(&template(&found.of)));
         return Ok(());
     }
-    let mut writer = Writer::default();
-    writer.row(vec!["REVISION".into(), "CHANGE-CAUSE".into()]);
+    // Stock ends the object's line with a blank.
+    output::say(format!("{} ", target.display()));
+    output::say(format!("{:<10}CHANGE-CAUSE", "REVISION"));
     for revision in &revisions {
         let cause = revision.of.str_at(&["metadata", "annotations", CAUSE]);
-        writer.row(vec![
-            revision.number.to_string(),
-            if cause.is_empty() { "<none>" } else { cause }.to_owned(),
-        ]);
+        output::say(format!("{:<10}{}", revision.number, if cause.is_empty() { "<none>" } else { cause }));
     }
-    output::say(target.display());
-    // Stock pads these columns by one blank more than it parts those of `get`.
-    output::write(&writer.flush().replace("   ", "  "));
     output::say("");
     Ok(())
 }
 
 pub async fn undo(context: &Context, flags: &Flags, target: &Target) -> Result<()> {
     let object = context.server.value(&Ask::get(target.path())).await?;
-    if object.at(&["spec", "paused"]).and_then(Value::as_bool) == Some(true) {
-        return Err(Error::Plain(format!(
-            "cannot rollback a paused {}; resume it first with 'kubectl rollout resume' and try again",
-            target.resource.display()
-        )));
-    }
     let revisions = revisions(context, target, &object).await?;
     let wanted = flags.int("to-revision", 0)?;
     let to = match wanted {
@@ -107,6 +95,11 @@ pub async fn undo(context: &Context, flags: &Flags, target: &Target) -> Result<(
             .find(|r| r.number == wanted)
             .ok_or_else(|| Error::Plain(format!("unable to find specified revision {wanted} in history")))?,
     };
+    if object.at(&["spec", "paused"]).and_then(Value::as_bool) == Some(true) {
+        return Err(Error::plain(
+            "cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+        ));
+    }
     let dry_run = crate::apply::DryRun::of(flags)?;
     let now = object.at(&["spec", "template"]).cloned().unwrap_or_default();
     if target.resource.kind == "Deployment" && template(&to.of) == without_hash(now) {

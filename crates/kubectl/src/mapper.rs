@@ -57,6 +57,11 @@ impl Resource {
         if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
     }
 
+    /// `deployments.apps`.
+    pub fn display_plural(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
     fn is_called(&self, word: &str) -> bool {
         self.plural == word || self.singular == word || self.kind.to_lowercase() == word
     }

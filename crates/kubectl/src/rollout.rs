@@ -67,6 +67,14 @@ async fn status(context: &Context, target: &Target, flags: &Flags) -> Result<()>
 }
 
 async fn restart(context: &Context, target: &Target) -> Result<()> {
+    let object = context.server.value(&Ask::get(target.path())).await?;
+    if object.at(&["spec", "paused"]).and_then(Value::as_bool) == Some(true) {
+        return Err(Error::Plain(format!(
+            "{} {:?} can't restart paused deployment (run rollout resume first)",
+            target.resource.display_plural(),
+            target.name
+        )));
+    }
     let now = apimachinery::time::now();
     let patch = value!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": (now)}}}}});
     let ask = Ask::new(Method::PATCH, target.path())

@@ -21,7 +21,9 @@ struct Taint {
 
 impl Taint {
     fn parse(word: &str) -> Result<Self> {
-        let invalid = || Error::Plain(format!("invalid taint spec: {word}"));
+        let invalid = || {
+            Error::Plain(format!("invalid taint spec: {word}\nSee 'kubectl taint -h' for help and examples"))
+        };
         let (text, remove) = word.strip_suffix('-').map_or((word, false), |t| (t, true));
         let (pair, effect) = text.split_once(':').unwrap_or((text, ""));
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -29,7 +31,9 @@ impl Taint {
             return Err(invalid());
         }
         if !effect.is_empty() && !EFFECTS.contains(&effect) {
-            return Err(Error::Plain(format!("invalid taint effect: {effect}, unsupported taint effect")));
+            return Err(Error::Plain(format!(
+                "invalid taint effect: {effect}, unsupported taint effect\nSee 'kubectl taint -h' for help and examples"
+            )));
         }
         Ok(Self { key: key.into(), value: value.into(), effect: effect.into(), remove })
     }
@@ -102,6 +106,7 @@ fn apply(node: &mut Value, taints: &[Taint], overwrite: bool) -> Result<&'static
         node.set_at(&["spec", "taints"], Value::List(list));
     }
     Ok(match (adds, removes) {
+        _ if overwrite => "modified",
         (true, true) => "modified",
         (false, _) => "untainted",
         _ => "tainted",
@@ -132,7 +137,7 @@ mod tests {
             ("tainted", "a=1:NoSchedule b=:NoExecute".into())
         );
         assert_eq!(applied(&["a-"], false).unwrap(), ("untainted", String::new()));
-        assert_eq!(applied(&["a=2:NoSchedule"], true).unwrap(), ("tainted", "a=2:NoSchedule".into()));
+        assert_eq!(applied(&["a=2:NoSchedule"], true).unwrap(), ("modified", "a=2:NoSchedule".into()));
         assert_eq!(applied(&["b:NoExecute", "a:NoSchedule-"], false).unwrap().0, "modified");
         let refused = applied(&["a=2:NoSchedule"], false).unwrap_err();
         assert_eq!(refused, "node n already has a taint(s) with same effect(s) and --overwrite is false");
