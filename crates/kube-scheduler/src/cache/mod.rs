@@ -48,6 +48,8 @@ struct Assumed {
 pub struct Cache {
     pub symbols: Symbols,
     nodes: Vec<NodeInfo>,
+    /// Of each of them; see [`Cache::generation`].
+    generations: Vec<u64>,
     free: Vec<Slot>,
     by_name: HashMap<CompactString, Slot>,
     /// Slots of the nodes that are there, the zones by turns; see [`Cache::order`].
@@ -76,6 +78,11 @@ impl Cache {
 
     pub fn node(&self, slot: Slot) -> &NodeInfo {
         &self.nodes[slot as usize]
+    }
+
+    /// Changes with anything that a filter or a score can see of a node, and is never used twice. Not 0.
+    pub fn generation(&self, slot: Slot) -> u64 {
+        self.generations[slot as usize]
     }
 
     /// Slots in the order in which cycles go through them: one of each zone, then the next of each.
@@ -137,9 +144,8 @@ impl Cache {
 
     fn touch(&mut self, slot: Slot) -> &mut NodeInfo {
         self.generation += 1;
-        let node = &mut self.nodes[slot as usize];
-        node.generation = self.generation;
-        node
+        self.generations[slot as usize] = self.generation;
+        &mut self.nodes[slot as usize]
     }
 
     fn slot_or_new(&mut self, name: &str) -> Slot {
@@ -148,6 +154,7 @@ impl Cache {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.nodes.push(NodeInfo::default());
+            self.generations.push(0);
             u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
         });
         self.by_name.insert(name.into(), slot);

@@ -22,8 +22,6 @@ pub struct NodeInfo {
     pub name: CompactString,
     /// There is a Node object.
     pub present: bool,
-    /// Changes with anything that a filter or a score can see, and is never used twice.
-    pub generation: u64,
     /// Sorted by key.
     pub labels: Vec<Label>,
     pub taints: Vec<Taint>,

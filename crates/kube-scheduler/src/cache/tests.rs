@@ -66,7 +66,7 @@ fn only_what_changes_gets_a_new_generation() {
     for name in ["a", "b"] {
         cache.set_node(&node(serde_json::json!({"metadata": {"name": name}})));
     }
-    let generations = |cache: &Cache| ["a", "b"].map(|n| cache.node(cache.slot(n).unwrap()).generation);
+    let generations = |cache: &Cache| ["a", "b"].map(|n| cache.generation(cache.slot(n).unwrap()));
     let before = generations(&cache);
     let view = serde_json::json!({"metadata": {"name": "p", "uid": "p"}, "spec": {"nodeName": "a", "containers": []}});
     let placed = Arc::new(pod(view.clone(), &mut cache.symbols));

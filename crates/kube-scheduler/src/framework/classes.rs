@@ -13,29 +13,12 @@ use super::{ClusterFilter, ClusterScore, Filter, PluginId, PluginSet, Rejection,
 use crate::cache::{Cache, Moved, NodeInfo, Slot};
 use crate::pod::{Class, Kin, Pod};
 
-/// How many verdicts are kept over all classes, about 100 bytes each.
+/// How many verdicts are kept over all classes, about 50 bytes each.
 const MOST_VERDICTS: usize = 200_000;
 /// A few classes are kept however many nodes there are.
 const FEWEST_CLASSES: usize = 4;
 /// How many kins are kept for each class.
 const KINS_A_CLASS: usize = 4;
-
-/// Raw scores, in the order of the profile's scoring plugins.
-pub type Scores = SmallVec<[i64; 5]>;
-
-/// What was found out about a node.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    Fits(Scores),
-    /// By the filter in this place.
-    Rejected(usize, Rejection),
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    generation: u64,
-    verdict: Verdict,
-}
 
 /// A plugin's part in a profile: its place among the filters, or among the scores.
 pub struct At<T: ?Sized> {
@@ -44,14 +27,21 @@ pub struct At<T: ?Sized> {
     pub part: Box<T>,
 }
 
-/// What the plugins prepared for a class.
+/// What the plugins prepared for a class, and what was found out about nodes. That lies in arrays of its own, so that
+/// going through the nodes reads little memory.
 pub struct Local {
     pub filters: Vec<At<dyn Filter>>,
     pub scores: Vec<At<dyn Score>>,
     /// The only nodes in question, and who says so.
     pub only: Option<(HashSet<CompactString>, PluginSet)>,
-    known: HashMap<Slot, Known>,
-    dense: Vec<Option<Known>>,
+    /// Where the nodes lie in the arrays, if only some are in question; else by slot.
+    sparse: HashMap<Slot, usize>,
+    /// Twice the generation of the node that was judged, and one more if it fits; 0: not judged.
+    stamps: Vec<u64>,
+    /// As many raw scores a node as there are scoring plugins.
+    raw: Vec<i64>,
+    /// The place of the filter that rejected a node, and why.
+    rejected: HashMap<Slot, (usize, Rejection)>,
     epoch: u64,
     lasting: bool,
 }
@@ -62,58 +52,84 @@ impl Local {
         scores: Vec<At<dyn Score>>,
         only: Option<(HashSet<CompactString>, PluginSet)>,
     ) -> Self {
-        let lasting = filters.iter().all(|f| f.part.is_lasting());
-        Self { filters, scores, only, known: HashMap::new(), dense: Vec::new(), epoch: 0, lasting }
+        Self {
+            lasting: filters.iter().all(|f| f.part.is_lasting()),
+            filters,
+            scores,
+            only,
+            sparse: HashMap::new(),
+            stamps: Vec::new(),
+            raw: Vec::new(),
+            rejected: HashMap::new(),
+            epoch: 0,
+        }
     }
 
     /// Drops what is out of date as a whole.
     fn begin(&mut self, cache: &Cache) {
         if self.epoch != cache.epoch() {
             self.epoch = cache.epoch();
-            self.dense.clear();
-            self.known.clear();
+            self.stamps.clear();
+            self.rejected.clear();
         }
         if self.only.is_none() {
-            self.dense.resize(cache.nodes().len(), None);
+            self.stamps.resize(cache.nodes().len(), 0);
+            self.raw.resize(cache.nodes().len() * self.scores.len(), 0);
         }
     }
 
-    /// Finds the verdict on a node out, if the known one is none or out of date.
-    fn judge(&mut self, cache: &Cache, slot: Slot) -> &Verdict {
+    fn place(&mut self, slot: Slot) -> usize {
+        if self.only.is_none() {
+            return slot as usize;
+        }
+        let next = self.sparse.len();
+        let place = *self.sparse.entry(slot).or_insert(next);
+        if place >= self.stamps.len() {
+            self.stamps.resize(place + 1, 0);
+            self.raw.resize((place + 1) * self.scores.len(), 0);
+        }
+        place
+    }
+
+    /// Whether a node fits; found out anew if what is known is out of date.
+    fn fits(&mut self, cache: &Cache, slot: Slot) -> bool {
+        let (place, generation) = (self.place(slot), cache.generation(slot));
+        if self.stamps[place] >> 1 != generation {
+            let fits = self.find_out(cache, slot, place);
+            self.stamps[place] = generation << 1 | u64::from(fits);
+        }
+        self.stamps[place] & 1 == 1
+    }
+
+    /// Filters stop at the first that rejects.
+    fn find_out(&mut self, cache: &Cache, slot: Slot, place: usize) -> bool {
         let node = cache.node(slot);
-        let (filters, scores) = (&self.filters, &self.scores);
-        let find = || Known { generation: node.generation, verdict: judge(filters, scores, cache, node) };
-        let known = match self.dense.get_mut(slot as usize) {
-            Some(place) => place.get_or_insert_with(find),
-            None => self.known.entry(slot).or_insert_with(find),
-        };
-        if known.generation != node.generation {
-            *known = Known { generation: node.generation, verdict: judge(filters, scores, cache, node) };
+        for filter in &self.filters {
+            if let Err(rejection) = filter.part.filter(node) {
+                self.rejected.insert(slot, (filter.place, rejection));
+                return false;
+            }
         }
-        &known.verdict
+        let first = place * self.scores.len();
+        for (score, raw) in self.scores.iter().zip(&mut self.raw[first..]) {
+            *raw = score.part.score(cache, node);
+        }
+        true
     }
 
-    /// The raw scores of a node that was found to fit.
+    /// Why a node that was found not to fit does not.
+    fn why_not(&self, slot: Slot) -> Option<&(usize, Rejection)> {
+        self.rejected.get(&slot)
+    }
+
+    /// A raw score of a node that was found to fit.
     pub fn raw(&self, slot: Slot, at: usize) -> i64 {
-        let known = match self.dense.get(slot as usize) {
-            Some(place) => place.as_ref(),
-            None => self.known.get(&slot),
+        let place = match &self.only {
+            None => Some(slot as usize),
+            Some(_) => self.sparse.get(&slot).copied(),
         };
-        match known.map(|k| &k.verdict) {
-            Some(Verdict::Fits(scores)) => scores.get(at).copied().unwrap_or(0),
-            _ => 0,
-        }
+        place.and_then(|place| self.raw.get(place * self.scores.len() + at)).copied().unwrap_or(0)
     }
-}
-
-/// Filters stop at the first that rejects.
-fn judge(filters: &[At<dyn Filter>], scores: &[At<dyn Score>], cache: &Cache, node: &NodeInfo) -> Verdict {
-    for filter in filters {
-        if let Err(rejection) = filter.part.filter(node) {
-            return Verdict::Rejected(filter.place, rejection);
-        }
-    }
-    Verdict::Fits(scores.iter().map(|s| s.part.score(cache, node)).collect())
 }
 
 /// What was counted over all nodes for a class and kin.
@@ -161,19 +177,24 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether the pod fits a node as it is. Why not, [`Prepared::judge`] says.
+    pub fn fits(&mut self, cache: &Cache, slot: Slot, pod: &Pod) -> bool {
+        if !cache.nominations.is_empty() {
+            return self.judge(cache, slot, pod).is_ok();
+        }
+        self.local.fits(cache, slot) && self.wide.filters.iter().all(|f| f.part.filter(slot).is_ok())
+    }
+
     /// Whether the pod fits a node as it is.
     pub fn judge(&mut self, cache: &Cache, slot: Slot, pod: &Pod) -> Result<(), (PluginId, Rejection)> {
         let node = cache.node(slot);
         if cache.nominations.before(pod, &node.name).next().is_some() {
             self.judge_with_nominated(cache, slot, node, pod)?;
         }
-        let (rejected, why) = match self.local.judge(cache, slot) {
-            Verdict::Fits(_) => (usize::MAX, None),
-            Verdict::Rejected(place, why) => (*place, Some(why)),
-        };
-        judge_wide(&self.wide.filters, slot, rejected)?;
-        match why {
-            Some(why) => Err((self.plugins[rejected], why.clone())),
+        let local = if self.local.fits(cache, slot) { None } else { self.local.why_not(slot) };
+        judge_wide(&self.wide.filters, slot, local.map_or(usize::MAX, |(place, _)| *place))?;
+        match local {
+            Some((place, why)) => Err((self.plugins[*place], why.clone())),
             None => Ok(()),
         }
     }

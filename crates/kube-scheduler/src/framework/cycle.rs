@@ -51,8 +51,6 @@ pub fn enough(nodes: usize, percentage: usize) -> usize {
 struct Found {
     feasible: Vec<Slot>,
     looked_at: usize,
-    /// The others of those that were looked at.
-    rejected: Vec<(Slot, PluginId, Rejection)>,
 }
 
 impl Profile {
@@ -164,7 +162,7 @@ impl Profile {
         let found = self.find(cache, pod, prepared, slots, *start);
         *start = (*start + found.looked_at) % cache.order().len();
         if found.feasible.is_empty() {
-            let error = self.diagnose(cache, prepared, found.rejected);
+            let error = self.diagnose(cache, prepared, slots, pod);
             return self.unfit(&mut Attempt::new(cache, listers, Some(prepared)), pod, error);
         }
         let best = match found.feasible[..] {
@@ -180,39 +178,30 @@ impl Profile {
 
     fn find(&self, cache: &Cache, pod: &Pod, prepared: &mut Prepared, slots: &[Slot], start: usize) -> Found {
         let wanted = if self.scores().is_empty() { 1 } else { enough(slots.len(), self.percentage()) };
-        let mut found = Found { feasible: Vec::with_capacity(wanted), looked_at: 0, rejected: Vec::new() };
+        let mut found = Found { feasible: Vec::with_capacity(wanted), looked_at: 0 };
         if slots.is_empty() {
             return found;
         }
         let start = start % slots.len();
         for slot in slots[start..].iter().chain(&slots[..start]) {
             found.looked_at += 1;
-            match prepared.judge(cache, *slot, pod) {
-                Ok(()) => {
-                    found.feasible.push(*slot);
-                    if found.feasible.len() >= wanted {
-                        break;
-                    }
+            if prepared.fits(cache, *slot, pod) {
+                found.feasible.push(*slot);
+                if found.feasible.len() >= wanted {
+                    break;
                 }
-                // Why not is only told if no node fits.
-                Err((plugin, why)) if found.feasible.is_empty() => {
-                    found.rejected.push((*slot, plugin, why));
-                }
-                Err(_) => {}
             }
         }
         found
     }
 
-    fn diagnose(
-        &self,
-        cache: &Cache,
-        prepared: &Prepared,
-        rejected: Vec<(Slot, PluginId, Rejection)>,
-    ) -> FitError {
+    /// Why no node fits.
+    fn diagnose(&self, cache: &Cache, prepared: &mut Prepared, slots: &[Slot], pod: &Pod) -> FitError {
         let mut error = FitError { nodes: cache.order().len(), ..FitError::default() };
-        for (slot, plugin, rejection) in rejected {
-            error.add(slot, plugin, rejection);
+        for slot in slots {
+            if let Err((plugin, rejection)) = prepared.judge(cache, *slot, pod) {
+                error.add(*slot, plugin, rejection);
+            }
         }
         if let Some((_, by)) = &prepared.local.only {
             let names = go_list(by.iter().map(|id| self.plugin(id).name()));
