@@ -6,7 +6,7 @@ NODES ?= 1
 # `ARGS` goes through: make conformance ARGS="--budget 60 --resume --out results"
 ARGS ?=
 
-.PHONY: up down test check conformance conformance-smoke kill-test
+.PHONY: up down test differential check conformance conformance-smoke kill-test
 
 ## build, install what is missing, start a cluster, run the example, print its address and the answer
 up:
@@ -29,6 +29,11 @@ check:
 test:
 	scripts/prerequisites build runtime tools
 	scripts/test
+
+## the same requests to upstream's kube-apiserver and to ours: ARGS="30-kinds --verbose"
+differential:
+	scripts/prerequisites build reference
+	cargo run --package differential-tests -- $(ARGS)
 
 ## upstream's whole suite against `keelson up --nodes 2`, in parts: ARGS="--budget MINUTES --resume --out FOLDER"
 conformance:

@@ -133,7 +133,40 @@ fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |from| {
         Tree(&doubles).deserialize(from)
     });
-    Ok((value.map_err(|e| bad(e.to_string()))?, doubles.into_inner()))
+    Ok((value.map_err(|e| bad(in_go_words(&e.to_string())))?, doubles.into_inner()))
+}
+
+fn sort(value: &mut Value) {
+    match value {
+        Value::Map(map) => {
+            map.sort_keys();
+            map.values_mut().for_each(sort);
+        }
+        Value::List(list) => list.iter_mut().for_each(sort),
+        _ => {}
+    }
+}
+
+/// What the reader says, in the words of Go's where it says the same.
+fn in_go_words(error: &str) -> String {
+    let line: usize = error
+        .rsplit_once(" at line ")
+        .and_then(|(_, at)| at.split(',').next())
+        .and_then(|n| n.trim().parse().ok())
+        .unwrap_or(0);
+    let at = |line: usize, why: &str| if line > 1 { format!("line {line}: {why}") } else { why.to_owned() };
+    if error.contains("tabs disallowed") {
+        return at(line, "found character that cannot start any token");
+    }
+    if error.contains("mapping values are not allowed in this context") {
+        return at(line, "mapping values are not allowed in this context");
+    }
+    for (open, close) in [('{', '}'), ('[', ']')] {
+        if error.contains(&format!("unclosed bracket '{open}'")) {
+            return format!("line {line}: did not find expected ',' or '{close}'");
+        }
+    }
+    error.to_owned()
 }
 
 /// Up to the line that begins another document: what follows it is not read.
@@ -156,6 +189,8 @@ fn first_document(text: &str) -> &str {
 pub fn decode(bytes: &[u8], of: &Type) -> Result<(Value, Found), DecodeError> {
     let (mut value, doubles) = read(bytes)?;
     let mut found: Found = doubles.into_iter().map(Finding::Double).collect();
+    // It becomes JSON on the way, whose maps are sorted.
+    sort(&mut value);
     canonical::canonicalize(&mut value, of, &mut found)?;
     Ok((value, found))
 }

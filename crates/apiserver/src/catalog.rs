@@ -165,6 +165,18 @@ impl Serve {
     }
 }
 
+impl Served {
+    /// The kind in errors: of the group that stores it (events of both groups are one kind).
+    pub fn error_kind(&self) -> apimachinery::GroupKind {
+        let own = self.gvk.group_kind();
+        if !self.row.storage.is_stored() {
+            return own;
+        }
+        let (group, _) = api::resources::split(&self.row.storage.api_version);
+        apimachinery::GroupKind { group: group.into(), ..own }
+    }
+}
+
 impl std::ops::Deref for Served {
     type Target = Serve;
 

@@ -29,12 +29,8 @@ pub fn decode_body(
     kind: &str,
     version: &str,
 ) -> Result<(Value, Found), Status> {
-    decode(media, bytes, of).map_err(|error| match error {
-        DecodeError::Type(_) => Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
-        )),
-        _ => Status::bad_request(error.to_string()),
-    })
+    decode(media, bytes, of)
+        .map_err(|error| Status::bad_request(api::codec::refusal(&error, bytes, version, kind)))
 }
 
 /// `apiVersion` and `kind` of a body, whatever its encoding.

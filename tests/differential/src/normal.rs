@@ -20,8 +20,12 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         (r"kube-api-access-\w{5}", "kube-api-access-<random>"),
         (r"\bcurrent: \d+", "current: <version>"),
         (r"resource version: (\d+) \(\d+\)", "resource version: <version> (<version>)"),
-        (r"(in precondition: |object meta: )\d+", "$1<version>"),
+        (r"(in precondition: |object meta: |in record \()\d+", "$1<version>"),
+        (r"\b(\d+):3[0-2]\d{3}/(TCP|UDP)", "$1:<port>/$2"),
         (r#"("resourceVersion\\?":\\?")\d+"#, "$1<version>"),
+        (r#"(resourceVersion: "?)\d+"#, "$1<version>"),
+        // Whichever of several bindings that allow it upstream comes across first.
+        (r#"(ClusterRole(?:Binding)?) "system:(?:discovery|public-info-viewer)""#, "$1 <one that allows it>"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
     ];
     rules.into_iter().filter_map(|(from, to)| Some((Regex::new(from).ok()?, to))).collect()
@@ -37,7 +41,7 @@ pub fn of(answer: &Answer, request: &str, unordered: &[String]) -> Value {
             list.sort_by_key(ToString::to_string);
         }
     }
-    let body = Normal { request }.value(body);
+    let body = Normal { request, generated: generated(request) }.value(body);
     let headers: Vec<Value> =
         answer.headers.iter().map(|(name, value)| json!(format!("{name}: {}", text(value)))).collect();
     json!({"code": answer.code, "headers": headers, "body": body})
@@ -79,6 +83,16 @@ fn text(text: &str) -> String {
 
 struct Normal<'a> {
     request: &'a str,
+    /// What names begin with that the server makes up for this request.
+    generated: Option<Regex>,
+}
+
+/// Of an object whose name is to be generated.
+fn generated(request: &str) -> Option<Regex> {
+    const KEPT: usize = 58;
+    let object: Value = serde_json::from_str(request).ok()?;
+    let prefix: String = object.pointer("/metadata/generateName")?.as_str()?.chars().take(KEPT).collect();
+    Regex::new(&format!("({})[a-z0-9]{{5}}\\b", regex::escape(&prefix))).ok()
 }
 
 impl Normal<'_> {
@@ -86,7 +100,7 @@ impl Normal<'_> {
         match value {
             Value::Object(map) => self.object(map),
             Value::Array(list) => list.into_iter().map(|v| self.value(v)).collect(),
-            Value::String(s) => Value::String(self.addresses(text(&s))),
+            Value::String(s) => Value::String(self.names(self.addresses(text(&s)))),
             other => other,
         }
     }
@@ -112,9 +126,16 @@ impl Normal<'_> {
             ("resourceVersion", Value::String(s)) if !s.is_empty() && s != "0" => json!("<version>"),
             ("columnDefinitions", _) => without_prose(self.value(value)),
             ("continue", Value::String(s)) if !s.is_empty() => json!("<continue>"),
-            ("nodePort" | "healthCheckNodePort", Value::Number(_)) if own(&value) => json!("<port>"),
+            ("nodePort" | "healthCheckNodePort" | "targetPort", Value::Number(_)) if own(&value) => {
+                json!("<port>")
+            }
             _ => self.value(value),
         }
+    }
+
+    fn names(&self, text: String) -> String {
+        let Some(pattern) = &self.generated else { return text };
+        pattern.replace_all(&text, "$1<random>").into_owned()
     }
 
     /// Service addresses that the request does not name.

@@ -232,7 +232,8 @@ fn add_paths(managed: &mut Managed, id: Manager, api_version: &str, set: Set, no
     if set.is_empty() {
         return;
     }
-    let time = Some(now.as_second());
+    // Upstream keeps no time of what is written by scaling.
+    let time = (id.subresource != "scale").then(|| now.as_second());
     match managed.get_mut(&id) {
         Some(entry) => {
             entry.set = entry.set.union(&set);

@@ -33,7 +33,7 @@ pub use path::{PathElement, path_text};
 pub use place::{Kind, Place};
 pub use reset::reset_fields;
 pub use set::Set;
-pub use strategic::strategic_merge_patch;
+pub use strategic::{go_text, strategic_merge_patch};
 pub use updater::{Conflicts, Versions};
 
 use crate::schema::{Node, Omit, Shape, Special, Type};

@@ -35,6 +35,23 @@ const BAD_ORDER: Refused = Refused::Bad("invalid patch format of setElementOrder
 const BAD_RETAIN: Refused = Refused::Bad("invalid patch format of retainKeys");
 const BAD_PRIMITIVE: Refused = Refused::Bad("invalid patch format of primitive list");
 
+/// A tree as Go's `%+v` prints it.
+pub fn go_text(value: &Value) -> String {
+    match value {
+        Value::Map(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            let parts: Vec<String> =
+                entries.into_iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
+            format!("map[{}]", parts.join(" "))
+        }
+        Value::List(list) => format!("[{}]", list.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Null => "<nil>".into(),
+        Value::String(s) => s.to_string(),
+        other => crate::json::to_string(other),
+    }
+}
+
 /// Applies a strategic merge patch to an object of the type. Errors: 400, 422 or 500 as upstream answers them.
 pub fn strategic_merge_patch(of: &Type, object: &mut Value, patch: Value) -> std::result::Result<(), Status> {
     let Value::Map(patch) = patch else {
@@ -100,8 +117,10 @@ fn merge_entry(original: &mut Map, key: &str, mut value: Value, place: Place<'_>
     }
     let (below, node) = node_of(place, key);
     let Some(old) = original.get_mut(key) else {
+        // A directive on a map that is not there makes nothing.
+        let directed = value.as_map().is_some_and(|m| m.contains_key(PATCH));
         if !deleting {
-            original.push(key, cleaned(value));
+            original.push(key, if directed { Value::map() } else { cleaned(value) });
         }
         return Ok(());
     };
@@ -263,8 +282,7 @@ fn merge_list(
 }
 
 fn no_merge_key(item: &Map, merge_key: &str) -> Refused {
-    let mut text = String::new();
-    json::write(&Value::Map(item.clone()), &mut text);
+    let text = go_text(&Value::Map(item.clone()));
     Refused::Other(format!("map: {text} does not contain declared merge key: {merge_key}"))
 }
 

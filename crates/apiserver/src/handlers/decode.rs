@@ -68,7 +68,7 @@ pub fn object(
     kind: &GroupVersionKind,
 ) -> Result<(Value, Found), Status> {
     let (api_version, own_kind) =
-        codec::type_meta(media, bytes).map_err(|error| unreadable(media, bytes, kind, &error))?;
+        codec::type_meta(media, bytes).map_err(|error| unreadable(media, bytes, kind, error))?;
     let wanted = kind.api_version();
     let version = if api_version.is_empty() { &wanted } else { &api_version };
     let named = if own_kind.is_empty() { &*kind.kind } else { own_kind.as_str() };
@@ -86,20 +86,17 @@ pub fn object(
 }
 
 /// A body that does not even tell its kind; its first bytes are shown.
-fn unreadable(media: Media, bytes: &[u8], kind: &GroupVersionKind, error: &Status) -> Status {
-    const SHOWN: usize = 1024;
-    if media != Media::Json {
-        return error.clone();
-    }
-    let shown = match bytes.len() {
-        0 => "<empty>".to_owned(),
-        n if n > SHOWN => format!("{} ...", String::from_utf8_lossy(&bytes[..SHOWN])),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
+fn unreadable(media: Media, bytes: &[u8], kind: &GroupVersionKind, error: Status) -> Status {
+    let encoding = match media {
+        Media::Json => api::codec::Media::Json,
+        Media::Yaml => api::codec::Media::Yaml,
+        Media::Protobuf => api::codec::Media::Protobuf,
+        Media::Cbor => return error,
     };
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {} ({shown})",
-        kind.kind, error.message
-    ))
+    match api::codec::type_meta(bytes, encoding) {
+        Err(error) => Status::bad_request(api::codec::refusal(&error, bytes, &kind.version, &kind.kind)),
+        Ok(_) => error,
+    }
 }
 
 /// Go's package of a group's internal types.

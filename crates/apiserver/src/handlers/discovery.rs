@@ -155,7 +155,9 @@ fn root(asked: &Asked<'_>, prefix: &str) -> Result<Response<Body>, Status> {
 }
 
 fn address(asked: &Asked<'_>) -> String {
-    asked.request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned()
+    let host = asked.request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+    let authority = || asked.request.uri().authority().map(http::uri::Authority::as_str);
+    host.or_else(authority).unwrap_or_default().to_owned()
 }
 
 /// A plain document, in any encoding.
@@ -250,6 +252,9 @@ fn resources(asked: &Asked<'_>, group: &str, version: &str) -> Result<Response<B
         return send(&offer, bytes);
     }
     let groups = groups(&table);
+    if !groups.iter().any(|g| *g.name == *group) {
+        return Ok(respond::not_found_text());
+    }
     let found = groups
         .iter()
         .find(|g| *g.name == *group)

@@ -48,7 +48,10 @@ pub fn selection(served: &Served, namespace: &str, name: &str, query: &Query) ->
     let known = |label: &str| served.row.field_labels.iter().any(|l| **l == *label);
     Selection::new(served.row.namespaced, namespace, name)
         .with_labels(labels)
-        .with_fields(&fields, |label| if known(label) { stored.label_position(label, &served.gv) } else { None })
+        .with_fields(
+            &fields,
+            |label| if known(label) { stored.label_position(label, &served.gv) } else { None },
+        )
         .map_err(|label| Status::bad_request(unknown_field(served, &label)))
 }
 
@@ -86,7 +89,7 @@ fn protobuf_meta(list: &List) -> Vec<u8> {
 }
 
 pub(super) async fn list(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body>, Status> {
-    let offer = wanted(asked.request.headers(), asked.query, represent::stored_offer(&served))?;
+    let offer = wanted(asked.request.headers(), asked.query, represent::list_offer(&served))?;
     let options = ListOptions::of(asked.query)?;
     let selection = selection(&served, &asked.cx.info.namespace, "", asked.query)?;
     let list = asked.chain.registry.list(&served, &selection, &options).await?;

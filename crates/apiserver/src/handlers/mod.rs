@@ -68,6 +68,9 @@ pub(crate) async fn serve(
     if !cx.info.is_resource {
         return nonresource::serve(asked).await;
     }
+    if *asked.request.method() == Method::HEAD {
+        return Err(wrong_method());
+    }
     let info = &cx.info;
     let table = chain.registry.catalog.table();
     let gv = apimachinery::GroupVersion::new(info.group.as_str(), info.version.as_str());
@@ -88,7 +91,8 @@ pub(crate) async fn serve(
         return Err(Status::no_route());
     }
     drop(table);
-    served.strategy.deprecation().into_iter().for_each(|w| cx.warnings.add(w));
+    let there = info.subresource.is_empty() || served.subresources.contains_key(&info.subresource);
+    served.strategy.deprecation().filter(|_| there).into_iter().for_each(|w| cx.warnings.add(w));
     check_dry_run(cx, query)?;
     check_manager(cx, query)?;
     if !info.subresource.is_empty() {

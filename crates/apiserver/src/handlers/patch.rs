@@ -86,15 +86,22 @@ impl Patch {
         let invalid = |_| Status::bad_request("invalid JSON patch");
         let (body, found) = match kind {
             Kind::Apply => {
-                let value = api::yaml::parse(bytes)
-                    .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
+                let value = api::yaml::parse(bytes).map_err(|e| {
+                    let why = e.to_string();
+                    let why = why.trim_start_matches("error converting YAML to JSON: ");
+                    Status::bad_request(format!("error encoding patch: {why}"))
+                })?;
+                if value.is_null() {
+                    return Err(Status::bad_request("invalid object type: /, Kind="));
+                }
                 if value.as_map().is_none() {
-                    return Err(Status::bad_request("error decoding YAML: the configuration is no object"));
+                    let why = no_map(&value);
+                    return Err(bad(format!("error unmarshaling JSON: while decoding JSON: {why}")));
                 }
                 (value, Found::default())
             }
             Kind::Json => {
-                let parsed = api::json::parse_strict(bytes).map_err(|e| bad(e.to_string()))?;
+                let parsed = api::json::parse_strict(bytes).map_err(invalid)?;
                 let told = parsed.found.messages().into_iter().map(|m| format!("json patch {m}"));
                 (parsed.value, told.map(Finding::Text).collect())
             }
@@ -158,7 +165,7 @@ impl Patch {
     /// sorted. Of a strategic patch it is the patch itself. Made anew, as this is rare.
     fn shown(&self, served: &Served, live: &Value) -> String {
         if self.kind == Kind::Strategic {
-            return go_text(&self.body);
+            return merge::go_text(&self.body);
         }
         let mut text = Vec::new();
         api::json::write(&mut text, live, &served.schema);
@@ -232,23 +239,6 @@ fn restore_error(error: &CanonError) -> String {
         w if w.starts_with("map[") => format!("cannot restore map from {kind}"),
         w if w.contains('.') => format!("cannot restore struct from: {kind}"),
         w => format!("unrecognized type: {w}"),
-    }
-}
-
-/// A tree as Go's `%+v` prints it.
-fn go_text(value: &Value) -> String {
-    match value {
-        Value::Map(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            let parts: Vec<String> =
-                entries.into_iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
-            format!("map[{}]", parts.join(" "))
-        }
-        Value::List(list) => format!("[{}]", list.iter().map(go_text).collect::<Vec<_>>().join(" ")),
-        Value::Null => "<nil>".into(),
-        Value::String(s) => s.to_string(),
-        other => api::json::to_string(other),
     }
 }
 

@@ -235,6 +235,10 @@ pub fn answer_value(offer: &Wanted, value: &Value, code: u16) -> Result<Response
     }
 }
 
+pub(super) fn list_offer(served: &Served) -> Offer {
+    Offer { stream: true, ..stored_offer(served) }
+}
+
 pub(super) fn stored_offer(served: &Served) -> Offer {
     Offer { protobuf: !served.schema.custom, ..Offer::STORED }
 }

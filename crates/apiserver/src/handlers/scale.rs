@@ -85,6 +85,7 @@ pub(super) async fn serve(
     let media = if is_patch { crate::form::Media::Json } else { body_media(asked.request.headers())? };
     let bytes = asked.body().await?;
     let sent = if is_patch { None } else { Some(decode::object(media, &bytes, &of, &kind())?.0) };
+    sent.iter().try_for_each(|scale| check_place(scale, namespace, &name))?;
     let make = |live: Option<&Value>| {
         let live = live.ok_or_else(|| Status::not_found(&served.gr, &name))?;
         let scale = match (&sent, kind_of_patch) {
@@ -112,6 +113,20 @@ pub(super) async fn serve(
     let updated = registry.update(request).await?;
     let scale = scale_of(&*represent::tree(&served, &updated.entry).await?, &paths);
     represent::answer_value(&offer, &scale, 200)
+}
+
+/// A Scale is of the object that the path names.
+fn check_place(scale: &Value, namespace: &str, name: &str) -> Result<(), Status> {
+    if !matches!(scale.namespace(), "") && scale.namespace() != namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(why));
+    }
+    if scale.name().is_empty() || scale.name() == name {
+        return Ok(());
+    }
+    let own = scale.name();
+    let why = format!("the name of the object ({own}) does not match the name on the URL ({name})");
+    Err(Status::bad_request(why))
 }
 
 /// The object with what the Scale says.

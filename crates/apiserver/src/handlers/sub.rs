@@ -85,6 +85,14 @@ async fn call(
             } else {
                 posted(&mut asked, &of, kind).await?
             };
+            let object = if served.endpoint.is_some() && verb == Verb::Create {
+                let mut object = object;
+                let empty = api::merge::empty(&served.schema, &served.gvk);
+                asked.chain.registry.manage(asked.cx, served, "", &empty, &mut object);
+                object
+            } else {
+                object
+            };
             // Updates (approvals and the like) are admitted where they are stored.
             let object = match verb {
                 Verb::Create => admit::create(&asked, served, kind, object).await?,

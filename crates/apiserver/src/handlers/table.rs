@@ -39,7 +39,7 @@ fn default_columns() -> Vec<Column> {
 pub fn definitions(served: &Served, cells: Option<usize>) -> Vec<u8> {
     let list = match (&served.table, &served.row.columns) {
         (Some(table), _) => Value::List(table.definitions()),
-        (None, Some(columns)) if cells.is_none_or(|c| c == columns.len()) => {
+        (None, Some(columns)) if cells.is_none_or(|c| c >= columns.len()) => {
             api::columns::definitions(columns)
         }
         _ => api::columns::definitions(&default_columns()),

@@ -83,7 +83,7 @@ fn time_limit(query: &Query, least: Duration) -> Duration {
 }
 
 pub(super) async fn watch(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body>, Status> {
-    let offer = wanted(asked.request.headers(), asked.query, represent::stored_offer(&served))?;
+    let offer = wanted(asked.request.headers(), asked.query, represent::list_offer(&served))?;
     if offer.media == Media::Yaml {
         return Err(Status::not_acceptable(
             "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",

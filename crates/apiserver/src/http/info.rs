@@ -160,7 +160,7 @@ mod tests {
             (Method::HEAD, "/api/v1/namespaces/a/pods/x", "get /v1 a pods  x"),
             (Method::GET, "/api/v1/namespaces/a/pods/x/log?follow=1", "get /v1 a pods log x"),
             (Method::DELETE, "/api/v1/namespaces/a/pods", "deletecollection /v1 a pods  "),
-            (Method::GET, "/api/v1/pods?fieldSelector=metadata.name%3Dx&watch", "list /v1  pods  x"),
+            (Method::GET, "/api/v1/pods?fieldSelector=metadata.name%3Dx&watch", "watch /v1  pods  x"),
             (
                 Method::PATCH,
                 "/apis/apps/v1/namespaces/a/deployments/d/scale",

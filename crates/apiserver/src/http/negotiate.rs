@@ -36,14 +36,19 @@ pub struct Offer {
     pub table: bool,
     pub metadata: bool,
     pub discovery: bool,
+    /// Lists may be watched.
+    pub stream: bool,
 }
 
 impl Offer {
     /// Plain objects in all encodings.
-    pub const PLAIN: Self = Self { protobuf: true, table: false, metadata: false, discovery: false };
+    pub const PLAIN: Self =
+        Self { protobuf: true, table: false, metadata: false, discovery: false, stream: false };
     /// Stored objects.
-    pub const STORED: Self = Self { protobuf: true, table: true, metadata: true, discovery: false };
-    pub const DISCOVERY: Self = Self { protobuf: true, table: false, metadata: false, discovery: true };
+    pub const STORED: Self =
+        Self { protobuf: true, table: true, metadata: true, discovery: false, stream: false };
+    pub const DISCOVERY: Self =
+        Self { protobuf: true, table: false, metadata: false, discovery: true, stream: false };
 }
 
 struct Clause<'a> {
@@ -126,10 +131,14 @@ pub fn wanted(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Wanted
 
 /// `known`: a media type is, but not with these parameters.
 fn not_acceptable(offer: Offer, known: bool) -> Status {
-    let list = if offer.protobuf { MEDIA_TYPES } else { &MEDIA_TYPES[..2] }.join(", ");
+    let plain = if offer.protobuf { MEDIA_TYPES } else { &MEDIA_TYPES[..2] };
+    let list = plain.join(", ");
     if known {
         return Status::not_acceptable(format!("only the following media types are accepted: {list}"));
     }
+    let streams = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+    let streams = if offer.stream { &streams[..if offer.protobuf { 2 } else { 1 }] } else { &[] };
+    let list = [plain, streams].concat().join(", ");
     Status::not_acceptable(format!("406: Not Acceptable\n\nAvailable representations: {list}"))
         .with_details(apimachinery::status::Details::default())
 }

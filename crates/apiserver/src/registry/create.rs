@@ -77,7 +77,7 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn manage(
+    pub(crate) fn manage(
         &self,
         cx: &RequestContext,
         served: &Served,
@@ -100,7 +100,9 @@ impl Registry {
             let why = "resourceVersion should not be set on objects to be created";
             return Err(Status::new(500, Reason::Unknown, why));
         }
-        request.object.meta_mut().remove("resourceVersion");
+        if !cx.dry_run {
+            request.object.meta_mut().remove("resourceVersion");
+        }
         meta::ensure_namespace(&mut request.object, served, request.namespace)?;
         if request.manage_fields {
             let empty = api::merge::empty(&served.schema, &served.gvk);
@@ -183,7 +185,7 @@ impl Registry {
         super::dedup(&mut errors);
         if !errors.is_empty() {
             let name = if object.name().is_empty() { object.meta().generate_name() } else { object.name() };
-            return Err(Status::invalid(&served.gvk.group_kind(), name, &errors));
+            return Err(Status::invalid(&served.error_kind(), name, &errors));
         }
         served.strategy.warnings(object, None).into_iter().for_each(|w| cx.warnings.add(w));
         Ok(())

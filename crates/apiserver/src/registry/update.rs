@@ -222,7 +222,7 @@ impl Registry {
         errors.extend(super::rules(&self.options.gates, &stored.shape().schema, new, Some(old)));
         super::dedup(&mut errors);
         if !errors.is_empty() {
-            return Err(Status::invalid(&served.gvk.group_kind(), request.name, &errors));
+            return Err(Status::invalid(&served.error_kind(), request.name, &errors));
         }
         served.strategy.warnings(new, Some(old)).into_iter().for_each(|w| cx.warnings.add(w));
         Ok(())
@@ -342,7 +342,7 @@ fn take_version(request: &Update<'_>, new: &mut Value, old: &Value) -> Result<()
             let field = Path::new("metadata").child("resourceVersion");
             let mut error = Error::invalid(&field, "", "must be specified for an update");
             error.value = Some("0".into());
-            return Err(Status::invalid(&request.served.gvk.group_kind(), request.name, &[error]));
+            return Err(Status::invalid(&request.served.error_kind(), request.name, &[error]));
         }
     } else if given != current {
         return Err(Status::modified(&request.served.gr, request.name));

@@ -34,6 +34,9 @@ pub fn service_cidrs() -> &'static GroupResource {
 pub enum Error {
     #[error("provided IP is already allocated")]
     Allocated,
+    /// In the words of upstream's dry run.
+    #[error("the provided IP ({0}) is not in the valid range. The range of valid IPs is {1}")]
+    NotIn(IpAddr, String),
     #[error("the provided network does not match the current range")]
     OutOfRange,
     #[error("range is full")]
@@ -165,7 +168,11 @@ impl Ips {
 
     /// Takes this address.
     pub async fn take(&self, ip: IpAddr, owner: Owner<'_>, dry_run: bool) -> Result<(), Error> {
-        self.in_range(ip)?;
+        let range = self.in_range(ip);
+        if let (Err(_), true, Some(first)) = (&range, dry_run, self.ranges(Family::of(ip)).first()) {
+            return Err(Error::NotIn(ip, first.net.to_string()));
+        }
+        range?;
         // Upstream's dry run does not look who has it.
         if dry_run {
             return Ok(());

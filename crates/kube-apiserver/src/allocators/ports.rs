@@ -85,11 +85,6 @@ impl Ports {
         Ok(self.base + offset as i64)
     }
 
-    pub async fn is_free(&self, port: i64) -> Result<bool, Error> {
-        let offset = self.offset(port).ok_or_else(|| Error::OutOfRange(self.range()))?;
-        self.change(|map| Ok((!map.has(offset), false))).await
-    }
-
     pub async fn release(&self, ports: &[i64]) -> Result<(), Error> {
         let offsets: Vec<usize> = ports.iter().filter_map(|p| self.offset(*p)).collect();
         if offsets.is_empty() {

@@ -72,6 +72,10 @@ impl Strategy for CustomResourceDefinition {
 
     fn mark_deleted(&self, cx: &RequestContext, object: &mut Map) {
         let mut value = Value::Map(std::mem::take(object));
+        // Upstream sets the time of deletion and nothing else.
+        value.meta_mut().remove("deletionGracePeriodSeconds");
+        let generation = value.meta().generation();
+        value.meta_mut().insert("generation", (generation - 1).max(1));
         if !value.meta().has_finalizer(FINALIZER) {
             let mut list = value.list_at(&["metadata", "finalizers"]).to_vec();
             list.push(FINALIZER.into());

@@ -172,14 +172,22 @@ fn decrement(budget: &mut Value, pod: &str, now: jiff::Timestamp) -> Result<(), 
 }
 
 fn insufficient(status: &mut Map, generation: i64, now: jiff::Timestamp) {
-    for c in status.items_mut("conditions") {
-        if c.text("type") == "DisruptionAllowed" && c.text("status") != "False" {
-            c.insert("status", "False");
-            c.insert("reason", "InsufficientPods");
-            c.insert("observedGeneration", generation);
-            c.insert("lastTransitionTime", fields::time(now));
-        }
+    let list = status.or_insert_with("conditions", || Value::List(Vec::new()));
+    let Value::List(all) = list else { return };
+    let is = |c: &Value| c.str_at(&["type"]) == "DisruptionAllowed";
+    if all.iter().any(|c| is(c) && c.str_at(&["status"]) == "False") {
+        return;
     }
+    all.retain(|c| !is(c));
+    let condition = map([
+        ("type", "DisruptionAllowed".into()),
+        ("status", "False".into()),
+        ("observedGeneration", generation.into()),
+        ("lastTransitionTime", fields::time(now)),
+        ("reason", "InsufficientPods".into()),
+        ("message", "".into()),
+    ]);
+    all.push(Value::Map(condition));
 }
 
 fn disruption_target(pod: &mut Value, now: jiff::Timestamp) {

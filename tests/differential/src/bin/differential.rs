@@ -55,6 +55,7 @@ async fn run(options: Options) -> Result<ExitCode> {
     let binaries = binaries(options.binaries)?;
     let temporary = tempfile::tempdir().map_err(|e| Error::File("a temporary folder".into(), e))?;
     let folder = options.folder.unwrap_or_else(|| temporary.path().to_owned());
+    let folder = std::path::absolute(&folder).map_err(|e| Error::File(folder.display().to_string(), e))?;
     std::fs::create_dir_all(&folder).map_err(|e| Error::File(folder.display().to_string(), e))?;
     servers::prepare(&folder)?;
     let (there, here) = tokio::join!(servers::upstream(&binaries, &folder), servers::ours(&folder));

@@ -215,6 +215,15 @@ fn own_restart_rules(object: &Value, container: &str) -> bool {
         .any(|c| c.text("name") == container && (c.has("restartPolicy") || c.has("restartPolicyRules")))
 }
 
+/// Of the metadata that a request brings to such an endpoint these count.
+fn keep_written(object: &mut Map, sent: Option<Map>) {
+    for name in ["resourceVersion", "managedFields"] {
+        if let Some(value) = sent.as_ref().and_then(|m| m.get(name).cloned()) {
+            object.map_mut("metadata").insert(name, value);
+        }
+    }
+}
+
 /// `pods/ephemeralcontainers`: only new ephemeral containers.
 pub fn ephemeral_containers(object: &mut Map, old: &Map) {
     let added = object.sub("spec").and_then(|s| s.get("ephemeralContainers")).cloned();
@@ -222,12 +231,11 @@ pub fn ephemeral_containers(object: &mut Map, old: &Map) {
     object.copy_from(old, "spec");
     object.copy_from(old, "status");
     object.copy_from(old, "metadata");
-    if let (Some(list), Some(spec)) = (added, object.sub_mut("spec")) {
-        spec.insert("ephemeralContainers", list);
+    if let Some(spec) = object.sub_mut("spec") {
+        spec.remove("ephemeralContainers");
+        added.into_iter().for_each(|list| drop(spec.insert("ephemeralContainers", list)));
     }
-    if let Some(rv) = labels.and_then(|m| m.get("resourceVersion").cloned()) {
-        object.map_mut("metadata").insert("resourceVersion", rv);
-    }
+    keep_written(object, labels);
     let changed = !object.same(old, "spec");
     fields::next_generation(object, old, changed);
 }
@@ -297,9 +305,11 @@ fn ephemeral_rules(spec: &Map, path: &Path, errors: &mut ErrorList) {
 /// `pods/resize`: only the containers' cpu and memory.
 pub fn resize(object: &mut Map, old: &Map) {
     let wanted = object.sub("spec").cloned().unwrap_or_default();
+    let sent = object.sub("metadata").cloned();
     object.copy_from(old, "spec");
     object.copy_from(old, "status");
     object.copy_from(old, "metadata");
+    keep_written(object, sent);
     let spec = object.map_mut("spec");
     for list in ["containers", "initContainers"] {
         for c in spec.items_mut(list) {

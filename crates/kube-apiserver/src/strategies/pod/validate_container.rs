@@ -431,7 +431,7 @@ fn security(c: &Map, path: &Path, errors: &mut ErrorList) {
     if escalates == Some(false) {
         let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         if context.flag("privileged") {
-            errors.push(Error::invalid(&at, &validation::Json(&Value::Map(context.clone())), why));
+            errors.push(Error::invalid(&at, &go_context(context), why));
         }
         let added = context.sub("capabilities").map(|c| c.list("add")).unwrap_or_default();
         if added.iter().any(|c| c.as_str() == Some("CAP_SYS_ADMIN")) {
@@ -439,4 +439,25 @@ fn security(c: &Map, path: &Path, errors: &mut ErrorList) {
             errors.push(Error::invalid(&at, &validation::Json(&Value::Map(context.clone())), why));
         }
     }
+}
+
+/// A security context as upstream's message shows it: Go's fields, all of them.
+fn go_context(context: &Map) -> validation::Verbatim {
+    const FIELDS: [(&str, &str); 12] = [
+        ("Capabilities", "capabilities"),
+        ("Privileged", "privileged"),
+        ("SELinuxOptions", "seLinuxOptions"),
+        ("WindowsOptions", "windowsOptions"),
+        ("RunAsUser", "runAsUser"),
+        ("RunAsGroup", "runAsGroup"),
+        ("RunAsNonRoot", "runAsNonRoot"),
+        ("ReadOnlyRootFilesystem", "readOnlyRootFilesystem"),
+        ("AllowPrivilegeEscalation", "allowPrivilegeEscalation"),
+        ("ProcMount", "procMount"),
+        ("SeccompProfile", "seccompProfile"),
+        ("AppArmorProfile", "appArmorProfile"),
+    ];
+    let text = |name: &str| context.get(name).map_or("null".to_owned(), api::json::to_string);
+    let parts: Vec<String> = FIELDS.iter().map(|(go, name)| format!("\"{go}\":{}", text(name))).collect();
+    validation::Verbatim(format!("{{{}}}", parts.join(",")))
 }

@@ -84,6 +84,10 @@ impl Strategy for Service {
 
     fn prepare_for_update(&self, _cx: &RequestContext, object: &mut Map, old: &Map) {
         object.copy_from(old, "status");
+        let kind = |o: &Map| o.sub("spec").map(|s| s.text("type").to_owned()).unwrap_or_default();
+        if kind(old) == "LoadBalancer" && kind(object) != "LoadBalancer" {
+            object.map_mut("status").insert("loadBalancer", Map::new());
+        }
         let empty = Map::new();
         let before = old.sub("spec").unwrap_or(&empty).clone();
         let Some(spec) = object.sub_mut("spec") else { return };
