@@ -18,6 +18,17 @@ pub fn find(layout: &Layout) -> Vec<Process> {
     pids.filter(|pid| *pid != own && belongs(layout, &arguments(*pid))).filter_map(Process::of).collect()
 }
 
+/// What carries the pods of a node: it outlives containerd and the control plane, and no record names it.
+pub fn shims(layout: &Layout, node: &str) -> Vec<Process> {
+    let run = layout.node_run(node);
+    let of_node = |process: &Process| {
+        let arguments = arguments(process.pid);
+        let shim = arguments.first().is_some_and(|program| program.ends_with("/containerd-shim-runc-v2"));
+        shim && arguments.windows(2).any(|w| w[0] == "-address" && Path::new(&w[1]).starts_with(&run))
+    };
+    find(layout).into_iter().filter(of_node).collect()
+}
+
 /// Kills those that are not in `known`; the ones that would not go.
 pub async fn end(layout: &Layout, known: &[Process]) -> Vec<Process> {
     let mut left: Vec<Process> = find(layout).into_iter().filter(|p| !known.contains(p)).collect();

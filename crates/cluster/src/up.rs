@@ -165,7 +165,10 @@ async fn bring_up(
 
 /// Takes away what an `up` that was killed, or a machine that was started again, left half done.
 async fn clear(record: &Record, layout: &Layout) -> Result<(), Error> {
-    let known = record.processes();
+    let mut known = record.processes();
+    // the pods of a node that is up go on
+    let up = record.nodes.iter().filter(|(_, node)| node.init.as_ref().is_some_and(Process::is_alive));
+    known.extend(up.flat_map(|(name, _)| strays::shims(layout, name)));
     if let Some(process) = strays::end(layout, &known).await.first() {
         return Err(Error::Failed(format!("process {} of an earlier start does not end", process.pid)));
     }
