@@ -132,7 +132,7 @@ impl Values {
         format!(
             "{}[plugins.\"io.containerd.cri.v1.images\".pinned_images]\n  sandbox = {REFERENCE:?}\n\
              [plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = {:?}\n\
-             [plugins.\"io.containerd.cri.v1.runtime\"]\n  restrict_oom_score_adj = {}\n  disable_apparmor = true\n\
+             [plugins.\"io.containerd.cri.v1.runtime\"]\n  restrict_oom_score_adj = {}\n  disable_apparmor = true\n  netns_mounts_under_state_dir = true\n\
              [plugins.\"io.containerd.cri.v1.runtime\".cni]\n  bin_dirs = [{:?}]\n  conf_dir = {:?}\n  \
              use_internal_loopback = true\n\
              [plugins.\"io.containerd.cri.v1.runtime\".containerd]\n  default_runtime_name = \"runc\"\n{}{}",
@@ -157,7 +157,7 @@ impl Values {
         };
         format!(
             "{}[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = {REFERENCE:?}\n  restrict_oom_score_adj = {}\n  \
-             disable_apparmor = true\n\
+             disable_apparmor = true\n  netns_mounts_under_state_dir = true\n\
              [plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = {:?}\n\
              [plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = {:?}\n  conf_dir = {:?}\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n  default_runtime_name = \"runc\"\n{}{}",

@@ -23,7 +23,7 @@ pub mod views;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use client::{Api, Event, Informer, InformerOptions, ObjectKey};
+use client::{Api, Event, Informer, InformerOptions, ObjectKey, View};
 use component_base::serving::{Server, component_handler};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -129,7 +129,7 @@ fn follow_services(
     services.add_handler(move |event| {
         counted.service_changed();
         // The receiver is gone only at the end.
-        let _ = send.send(Change::Service(event.object().metadata.key(), None));
+        let _ = send.send(Change::Service(event.object().key(), None));
     });
     let (send, counted) = (changed.clone(), metrics.clone());
     slices.add_handler(move |event| {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use client::{ObjectKey, Store};
+use client::{ObjectKey, Store, View};
 use compact_str::CompactString;
 
 use crate::check_ports::{self, CheckPorts};
@@ -98,13 +98,14 @@ impl Proxy {
     pub async fn start(&mut self) -> Result<(), Error> {
         let begin = Instant::now();
         let services = self.objects.services.list();
-        let plans = services.iter().map(|s| (s.metadata.key(), self.plan(s))).collect();
+        let plans = services.iter().map(|s| (s.key(), self.plan(s))).collect();
         for batch in self.state.rebuild(plans) {
             self.commit(batch).await?;
         }
         for service in services {
-            self.set_check_port(&service.metadata.key(), Some(&service)).await;
+            self.set_check_port(&service.key(), Some(&service)).await;
         }
+        give_back_memory();
         self.health.updated();
         self.metrics.synced(true, begin, self.state.no_local());
         tracing::info!(services = self.state.services(), "rules are in place");
@@ -116,7 +117,7 @@ impl Proxy {
     }
 
     fn plan(&self, service: &Service) -> plan::Plan {
-        let slices = self.slices(&service.metadata.key());
+        let slices = self.slices(&service.key());
         plan::plan(service, slices.iter().map(AsRef::as_ref), &self.node)
     }
 
@@ -131,7 +132,7 @@ impl Proxy {
         let keys: Vec<ObjectKey> = match moved {
             Some(zone) => {
                 self.node.zone = zone.into();
-                self.objects.services.list().iter().map(|s| s.metadata.key()).collect()
+                self.objects.services.list().iter().map(|s| s.key()).collect()
             }
             None => pending.services.into_iter().collect(),
         };
@@ -204,5 +205,15 @@ impl Proxy {
             connection.lock().unwrap_or_else(PoisonError::into_inner).commit(batch)
         });
         done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(Into::into)
+    }
+}
+
+/// The lists and the transactions of a cold start are many times what is kept of them, and glibc would hold on to
+/// their memory.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

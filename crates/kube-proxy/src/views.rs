@@ -14,10 +14,20 @@ pub const NODES: Resource = Resource::of("", "v1", "nodes", "Node", false);
 /// Slices of a Service, under `namespace/name`.
 pub const BY_SERVICE: &str = "service";
 
+/// Metadata as far as an informer needs it: ten thousand Services are held.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    pub name: CompactString,
+    pub namespace: CompactString,
+    pub uid: CompactString,
+    pub resource_version: CompactString,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Service {
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     pub spec: ServiceSpec,
     pub status: ServiceStatus,
 }
@@ -86,8 +96,34 @@ pub struct Ingress {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+pub struct SliceMeta {
+    pub name: CompactString,
+    pub namespace: CompactString,
+    pub uid: CompactString,
+    pub resource_version: CompactString,
+    pub labels: SliceLabels,
+    pub annotations: SliceAnnotations,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SliceLabels {
+    #[serde(rename = "kubernetes.io/service-name")]
+    pub service: CompactString,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SliceAnnotations {
+    /// RFC 3339.
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    pub trigger: CompactString,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Slice {
-    pub metadata: ObjectMeta,
+    pub metadata: SliceMeta,
     pub address_type: CompactString,
     pub endpoints: Vec<Endpoint>,
     pub ports: Vec<EndpointPort>,
@@ -172,13 +208,13 @@ view!(Service, Slice, Node);
 impl Slice {
     /// Namespace and name of the Service that it belongs to.
     pub fn service(&self) -> Option<(&str, &str)> {
-        Some((&self.metadata.namespace, self.metadata.labels.get("kubernetes.io/service-name")?))
+        let service = &*self.metadata.labels.service;
+        (!service.is_empty()).then_some((&*self.metadata.namespace, service))
     }
 
     /// When what changed it happened, in seconds since 1970, as its controller notes it.
     pub fn trigger(&self) -> Option<f64> {
-        let time = self.metadata.annotations.get("endpoints.kubernetes.io/last-change-trigger-time")?;
-        let time: jiff::Timestamp = time.parse().ok()?;
+        let time: jiff::Timestamp = self.metadata.annotations.trigger.parse().ok()?;
         Some(time.as_millisecond() as f64 / 1000.0)
     }
 
