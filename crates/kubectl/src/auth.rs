@@ -12,6 +12,26 @@ use crate::server::{Ask, JSON};
 
 const FLAGS: &str = "all-namespaces,A list quiet,q subresource= no-headers";
 
+const KNOWN_VERBS: &[&str] = &[
+    "use",
+    "bind",
+    "impersonate",
+    "*",
+    "approve",
+    "sign",
+    "escalate",
+    "attest",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "proxy",
+];
+
 pub async fn run(arguments: &[String]) -> Result<()> {
     let flags = Flags::parse("auth", &[FLAGS, output::FLAGS].join(" "), arguments)?;
     let words: Vec<&str> = flags.words.iter().map(String::as_str).collect();
@@ -31,16 +51,18 @@ async fn ask(context: &Context, plural: &str, group: &str, review: Value) -> Res
 }
 
 async fn can(context: &Context, flags: &Flags, words: &[&str]) -> Result<()> {
-    let [verb, what, rest @ ..] = words else {
+    let [verb, what] = words else {
         return Err(Error::plain(
             "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
         ));
     };
+    if !KNOWN_VERBS.contains(verb) {
+        eprintln!("Warning: verb '{verb}' is not a known verb\n");
+    }
     let spec = if what.starts_with('/') {
         value!({"nonResourceAttributes": {"verb": (*verb), "path": (*what)}})
     } else {
-        let (kind, of_word) = what.split_once('/').unwrap_or((what, ""));
-        let name = rest.first().copied().unwrap_or(of_word);
+        let (kind, name) = what.split_once('/').unwrap_or((what, ""));
         let found = context.mapper.resource(kind);
         if let (Err(_), false) = (&found, kind == "*") {
             eprintln!("Warning: the server doesn't have a resource type '{kind}'\n");
@@ -109,16 +131,21 @@ async fn rules(context: &Context, flags: &Flags) -> Result<()> {
             }
         }
     }
-    rows.sort();
+    rows.sort_by_cached_key(|row: &Vec<String>| {
+        let (name, group) = row[0].split_once('.').unwrap_or((&row[0], ""));
+        (group.to_owned(), name.to_owned())
+    });
+    let mut urls = Vec::new();
     for rule in answer.list_at(&["status", "nonResourceRules"]) {
         let verbs = shown(list(rule, "verbs"));
-        rows.extend(
+        urls.extend(
             list(rule, "nonResourceURLs")
                 .into_iter()
                 .map(|u| vec![String::new(), format!("[{u}]"), "[]".into(), verbs.clone()]),
         );
     }
-    rows.into_iter().for_each(|row| writer.row(row));
+    urls.sort();
+    rows.into_iter().chain(urls).for_each(|row| writer.row(row));
     output::write(&writer.flush());
     Ok(())
 }

@@ -42,15 +42,16 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (true, false) => into_pod(&flags, &from, &to),
         (false, true) => out_of_pod(&flags, &from, &to),
-        _ => Err(Error::plain("one of src or dest must be a local file specification")),
+        (true, true) => Err(Error::plain("one of src or dest must be a remote file specification")),
+        (false, false) => Err(Error::plain("one of src or dest must be a local file specification")),
     }
 }
 
 /// This program again, as `kubectl exec` in the pod of an end.
 fn exec(flags: &Flags, end: &End<'_>, stdin: bool, command: &[&str]) -> Result<Command> {
     let mut program = Command::new(std::env::current_exe()?);
-    let name = std::env::args().next().unwrap_or_default();
-    if Path::new(&name).file_name().is_none_or(|n| n != "kubectl") {
+    // Called as a word of keelson, or by its own name.
+    if std::env::args().nth(1).is_some_and(|word| word == "kubectl") {
         program.arg("kubectl");
     }
     program.arg("exec").args(inherited(flags));

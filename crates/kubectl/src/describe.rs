@@ -266,7 +266,12 @@ async fn events(server: &Server, mapper: &Mapper, target: &Target, object: &Valu
             component => component,
         };
         let (kind, reason) = (event.str_at(&["type"]), event.str_at(&["reason"]));
-        out += &format!("  {kind}\t{reason}\t{age}\t{from}\t{}\n", event.str_at(&["message"]).trim());
+        let mut message = event.str_at(&["message"]).trim().to_owned();
+        let part = event.str_at(&["involvedObject", "fieldPath"]);
+        if !part.is_empty() {
+            message = format!("{part}: {message}");
+        }
+        out += &format!("  {kind}\t{reason}\t{age}\t{from}\t{message}\n");
     }
     Ok(out)
 }

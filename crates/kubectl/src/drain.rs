@@ -36,7 +36,8 @@ pub async fn run(arguments: &[String], command: &'static str) -> Result<()> {
         cordon(&context, &how, &target, &node, command != "uncordon").await?;
         if command == "drain" {
             drain(&context, &flags, &target.name).await?;
-            output::say(format!("node/{} drained", target.name));
+            let dry_run = crate::apply::DryRun::of(&flags)?;
+            output::say(format!("node/{} drained{}", target.name, dry_run.suffix()));
         }
     }
     Ok(())
@@ -121,9 +122,11 @@ async fn drain(context: &Context, flags: &Flags, node: &str) -> Result<()> {
         }
     }
     if !refused.is_empty() {
-        let why = grouped(&refused).join(", ");
+        let why = grouped(&refused);
+        let all = if why.len() > 1 { format!("[{}]", why.join(", ")) } else { why.join(", ") };
+        let why = why.join("\n");
         return Err(Error::Plain(format!(
-            "unable to drain node {node:?} due to error: {why}, continuing command...\nThere are pending nodes to be drained:\n {node}\n{why}"
+            "unable to drain node {node:?} due to error: {all}, continuing command...\nThere are pending nodes to be drained:\n {node}\n{why}"
         )));
     }
     if !told.is_empty() {

@@ -14,10 +14,8 @@ const FLAGS: &str = "all-namespaces,A for= types= watch,w no-headers chunk-size=
 pub async fn run(arguments: &[String]) -> Result<()> {
     let flags = Flags::parse("events", &[FLAGS, output::FLAGS].join(" "), arguments)?;
     let types = flags.list("types");
-    if let Some(wrong) =
-        types.iter().find(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning"))
-    {
-        return Err(Error::Plain(format!("valid --types are Normal or Warning, not {wrong}")));
+    if !types.iter().all(|t| t.eq_ignore_ascii_case("normal") || t.eq_ignore_ascii_case("warning")) {
+        return Err(Error::plain("valid --types are Normal or Warning"));
     }
     let context = Context::new(&flags).await?;
     let all = flags.on("all-namespaces");

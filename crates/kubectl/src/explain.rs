@@ -54,7 +54,7 @@ fn resource_and_fields(context: &Context, word: &str, version: &str) -> Result<(
     let (found, used) = match (at(1), long) {
         (Ok(found), None) => (found, 1),
         (_, Some(long)) => long,
-        (Err(error), None) => return Err(error),
+        (Err(error), None) => return Err(Error::Bare(error.to_string())),
     };
     let mut resource = (*found).clone();
     if !version.is_empty() {
@@ -132,6 +132,9 @@ impl<'a> Schemas<'a> {
             _ => schema.str_at(&["$ref"]),
         };
         let kind = resolved.str_at(&["type"]);
+        if kind == "string" && resolved.str_at(&["format"]) == "date-time" {
+            return "string".into();
+        }
         match by.rsplit_once('.') {
             Some((_, name)) if kind == "object" || kind.is_empty() || name.len() > 1 => name.to_owned(),
             _ if kind == "object" => "Object".into(),
@@ -159,6 +162,7 @@ impl<'a> Schemas<'a> {
         for field in fields {
             let of = self.element(here);
             let Some(next) = of.at(&["properties", field]) else {
+                output::write(&out);
                 return Err(Error::Plain(format!("field {field:?} does not exist")));
             };
             here = next;
@@ -169,15 +173,20 @@ impl<'a> Schemas<'a> {
             if let Some(values) = here.get("enum").and_then(Value::as_list) {
                 let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
                 out += &format!("ENUM:\n    {}\n", values.join("\n    "));
+            } else {
+                out.push('\n');
             }
-            out.push('\n');
         }
         out += "\nDESCRIPTION:\n";
         if shown.is_none() {
             out = out.replacen("\n\nDESCRIPTION", "\nDESCRIPTION", 1);
         }
-        paragraphs(&mut out, self.description(here), 4);
-        let of = self.element(here);
+        let (own, of) = (self.description(here), self.element(here));
+        paragraphs(&mut out, own, 4);
+        let of_type = of.str_at(&["description"]);
+        if !of_type.is_empty() && of_type != own {
+            paragraphs(&mut out, of_type, 4);
+        }
         if of.at(&["properties"]).is_some() {
             out += "    \nFIELDS:\n";
             self.fields(&mut out, of, 2, recursive, &mut Vec::new());
@@ -204,7 +213,9 @@ impl<'a> Schemas<'a> {
             *out += &format!("{}{name}\t<{}>{needed}\n", " ".repeat(depth), self.type_of(schema));
             if let Some(values) = schema.get("enum").and_then(Value::as_list) {
                 let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-                *out += &format!("{}enum: {}\n", " ".repeat(depth), values.join(", "));
+                let more = if values.len() > 4 { ", ...." } else { "" };
+                let first = &values[..values.len().min(4)];
+                *out += &format!("{}enum: {}{more}\n", " ".repeat(depth), first.join(", "));
             }
             if !recursive {
                 paragraphs(out, self.description(schema), depth + 2);
@@ -229,7 +240,7 @@ fn paragraphs(out: &mut String, text: &str, indent: usize) {
     for paragraph in text.split('\n') {
         let mut line = String::new();
         for word in paragraph.split(' ').filter(|w| !w.is_empty()) {
-            if !line.is_empty() && indent + line.len() + 1 + word.len() > WIDTH - 2 {
+            if !line.is_empty() && indent + line.len() + 1 + word.len() > WIDTH {
                 *out += &format!("{pad}{line}\n");
                 line.clear();
             }
@@ -275,6 +286,6 @@ mod tests {
     fn long_text_is_broken() {
         let mut out = String::new();
         paragraphs(&mut out, &"word ".repeat(40), 4);
-        assert!(out.lines().all(|l| l.len() <= 78 && l.starts_with("    word")), "{out}");
+        assert!(out.lines().all(|l| l.len() <= 80 && l.starts_with("    word")), "{out}");
     }
 }

@@ -154,8 +154,11 @@ async fn both(
         }
     };
     let mut merged = server.value(&ask.with("dryRun", "All")).await?;
-    // Nobody wants to see the annotation, which holds the whole manifest once more.
     let mut live = live;
+    if flags.on("server-side") {
+        return Ok((live, merged));
+    }
+    // Nobody wants to see the annotation, which holds the whole manifest once more.
     for object in live.iter_mut().chain([&mut merged]) {
         object.remove_at(&["metadata", "annotations", LAST_APPLIED]);
         if object.at(&["metadata", "annotations"]).and_then(Value::as_map).is_some_and(api::Map::is_empty) {

@@ -25,7 +25,7 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     }
     let attach = flags.on("attach") || flags.on("stdin");
     let dry_run = DryRun::of(&flags)?;
-    let pod = pod(&flags)?;
+    let mut pod = pod(&flags)?;
     if flags.on("rm") && !attach {
         return Err(Error::plain("--rm should only be used for attached containers"));
     }
@@ -33,6 +33,7 @@ pub async fn run(arguments: &[String]) -> Result<()> {
     let resource = context.mapper.resource("pods")?;
     let mut target =
         Target { resource, namespace: context.server.settings.namespace.clone(), name: String::new() };
+    pod.set_at(&["metadata", "namespace"], target.namespace.as_str());
     let answer = if dry_run == DryRun::Client {
         pod
     } else {
@@ -104,7 +105,11 @@ fn pod(flags: &Flags) -> Result<Value> {
     let restart = match flags.text("restart") {
         "" => "Always",
         known @ ("Always" | "OnFailure" | "Never") => known,
-        other => return Err(Error::Plain(format!("invalid restart policy: {other}"))),
+        other => {
+            return Err(Error::Plain(format!(
+                "invalid restart policy: {other}, valid values are: Always, OnFailure, Never"
+            )));
+        }
     };
     let labels = match flags.text("labels") {
         "" => value!({"run": (name.as_str())}),
@@ -123,7 +128,7 @@ fn pod(flags: &Flags) -> Result<Value> {
 
 /// Waits until it runs and attaches; shows its logs where it has ended before.
 async fn attached(context: &Context, flags: &Flags, target: &Target) -> Result<()> {
-    if flags.on("stdin") && flags.on("tty") && !flags.on("quiet") {
+    if flags.on("stdin") && !flags.on("quiet") {
         eprintln!("If you don't see a command prompt, try pressing enter.");
     }
     let limit = flags.duration("pod-running-timeout", MINUTE)?;

@@ -124,8 +124,10 @@ pub fn rename_context(flags: &Flags, old: &str, new: &str) -> Result<()> {
 pub fn delete(flags: &Flags, list: &str, name: &str) -> Result<()> {
     let mut files = files(flags)?;
     let what = list.trim_end_matches('s');
-    let at = holder(&files, list, name)
-        .ok_or_else(|| Error::Plain(format!("cannot delete {what} {name}, not in the kubeconfig")))?;
+    let at = holder(&files, list, name).ok_or_else(|| {
+        let path = current_file(&files).map(|at| files[at].path.display().to_string()).unwrap_or_default();
+        Error::Plain(format!("cannot delete {what} {name}, not in {path}"))
+    })?;
     let File { path, tree } = &mut files[at];
     if let Some(items) = tree.get_mut(list).and_then(Value::as_list_mut) {
         items.retain(|i| i.str_at(&["name"]) != name);

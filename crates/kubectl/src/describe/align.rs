@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn columns_end_where_lines_without_them_begin() {
         let text = "Name:\tx\nLonger Name:\ty\nList:\n  a\tb\tc\n  long\t\td\nEnd:\tz\n";
-        let want = "Name:         x\nLonger Name:  y\nList:\n  a     b  c\n  long     d\nEnd:  z\n";
+        let want = "Name:         x\nLonger Name:  y\nList:\n  a     b  c\n  long     d\nEnd:    z\n";
         assert_eq!(align(text), want);
     }
 }

@@ -66,7 +66,7 @@ pub fn pod(pod: &Value) -> String {
     if !conditions.is_empty() {
         out += "Conditions:\n  Type\tStatus\n";
         for c in conditions {
-            out += &format!("  {}\t{} \n", c.str_at(&["type"]), c.str_at(&["status"]));
+            out += &format!("  {} \t{} \n", c.str_at(&["type"]), c.str_at(&["status"]));
         }
     }
     volumes(&mut out, 0, pod.list_at(&["spec", "volumes"]));
