@@ -32,6 +32,7 @@ pub mod rootca;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod tainteviction;
+pub mod ttl;
 pub mod ttlafterfinished;
 pub mod views;
 pub mod volumebinder;

@@ -17,8 +17,8 @@ use crate::options::{DEFAULT_PORT, Options};
 use crate::{
     bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints,
     endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle, podgc,
-    replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttlafterfinished, volumebinder,
-    volumeprotection,
+    replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttl, ttlafterfinished,
+    volumebinder, volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,7 @@ const CONTROLLERS: &[Entry] = controllers! {
     "token-cleaner-controller" "tokencleaner" false => bootstrap::run_cleaner;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
     "job-controller" "job" true => job::run;
+    "ttl-controller" "ttl" true => ttl::run;
     "ttl-after-finished-controller" "ttl-after-finished" true => ttlafterfinished::run;
     "statefulset-controller" "statefulset" true => statefulset::run;
     "resourcequota-controller" "resourcequota" true => resourcequota::run;
@@ -91,7 +92,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("persistentvolume-attach-detach-controller", "attachdetach"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
-    ("ttl-controller", "ttl"),
     ("serviceaccount-token-controller", "serviceaccount-token"),
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
     ("service-lb-controller", "service"),

@@ -31,7 +31,17 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     pub affinity: Option<Affinity>,
     pub resource_claims: Vec<serde::de::IgnoredAny>,
+    /// Only those that name a claim, or get one of their own.
+    #[serde(deserialize_with = "with_claims")]
     pub volumes: Vec<Volume>,
+}
+
+/// Most volumes are of no interest here, and there are several a pod.
+fn with_claims<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+    let mut volumes = Vec::<Volume>::deserialize(deserializer)?;
+    volumes.retain(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
+    volumes.shrink_to_fit();
+    Ok(volumes)
 }
 
 /// A volume of a pod, as far as it names a claim.
