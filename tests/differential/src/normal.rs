@@ -124,6 +124,7 @@ impl Normal<'_> {
         let own = |v: &Value| !self.request.contains(&v.to_string());
         match (key, &value) {
             ("resourceVersion", Value::String(s)) if !s.is_empty() && s != "0" => json!("<version>"),
+            ("cells", Value::Array(_)) => without_ages(self.value(value)),
             ("columnDefinitions", _) => without_prose(self.value(value)),
             ("continue", Value::String(s)) if !s.is_empty() => json!("<continue>"),
             ("nodePort" | "healthCheckNodePort" | "targetPort", Value::Number(_)) if own(&value) => {
@@ -146,6 +147,17 @@ impl Normal<'_> {
         };
         pattern.replace_all(&text, one).into_owned()
     }
+}
+
+/// Ages of a row: a request comes a second earlier or later.
+fn without_ages(mut cells: Value) -> Value {
+    static AGE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(\d+[dhms])+$").ok());
+    let is_age =
+        |cell: &Value| AGE.as_ref().zip(cell.as_str()).is_some_and(|(pattern, text)| pattern.is_match(text));
+    for cell in cells.as_array_mut().into_iter().flatten().filter(|cell| is_age(cell)) {
+        *cell = json!("<age>");
+    }
+    cells
 }
 
 /// What columns of Tables say of themselves is prose, which is each server's own.

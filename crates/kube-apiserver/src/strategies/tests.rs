@@ -202,7 +202,9 @@ fn rows_are_as_long_as_their_columns() {
             }
             continue;
         };
-        if cells.len() != columns.len() {
+        // Upstream's rows of addresses have an age that no column names.
+        let more = usize::from(&*row.resource == "ipaddresses");
+        if cells.len() != columns.len() + more {
             wrong.push(format!(
                 "{}/{}: {} cells, {} columns",
                 row.group,
