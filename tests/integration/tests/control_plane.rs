@@ -1,11 +1,12 @@
 //! API server, controllers and scheduler in one process, meeting only at the API: a Deployment becomes pods that are
-//! bound to a node, and deleting it takes them away.
+//! bound to a node, and deleting it takes them away; a Job counts its pods and ends; a claim gets its volume, and a
+//! quota refuses what is too much.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::time::Duration;
 
 use apiserver::request::UserInfo;
-use client::{Api, DeleteOptions, Informer, InformerOptions, ObjectMeta, Resource, view};
+use client::{Api, DeleteOptions, Informer, InformerOptions, ObjectMeta, Resource, resource, view};
 use kube_apiserver::InProcess;
 use kube_apiserver::options::Options;
 use serde::Deserialize;
@@ -30,6 +31,31 @@ struct PodSpec {
 }
 
 view!(Pod);
+
+/// An object of any kind, of which a test looks at the status.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Any {
+    metadata: ObjectMeta,
+    status: Value,
+}
+
+view!(Any);
+
+/// Waits until an object of the resource is as `wanted` says.
+async fn seen(api: &Api, resource: Resource, what: &str, wanted: impl Fn(&Any) -> bool) {
+    let stop = CancellationToken::new();
+    let informer: Informer<Any> = Informer::new(api.clone(), resource, InformerOptions::default());
+    let mut events = informer.subscribe();
+    informer.start(stop.clone());
+    let wait = async {
+        while informer.store().select(&wanted).is_empty() {
+            events.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+    stop.cancel();
+}
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -95,16 +121,83 @@ fn deployment() -> Value {
             "automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]}}}})
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_becomes_bound_pods_and_goes_with_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = start(folder.path()).await;
-    let stop = CancellationToken::new();
+async fn start_all(folder: &std::path::Path, stop: &CancellationToken) -> (InProcess, Api) {
+    let server = start(folder).await;
     let api = Api::new(server.client(user("admin", "system:masters")), "test");
     while api.bytes(http_get(), "/readyz", "*/*", None).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    run_controllers(&server, &stop);
+    run_controllers(&server, stop);
+    (server, api)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_counts_its_pods_and_ends() {
+    let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let (server, api) = start_all(folder.path(), &stop).await;
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {
+        "completions": 2, "parallelism": 2, "completionMode": "Indexed",
+        "template": {"spec": {"restartPolicy": "Never", "automountServiceAccountToken": false,
+            "containers": [{"name": "c", "image": "i"}]}}}});
+    api.create::<Value>(&resource::JOBS, "default", &job).await.unwrap();
+    seen(&api, resource::JOBS, "two active pods", |j| j.status["active"] == 2).await;
+    for pod in api.list::<Any>(&PODS, "default", "").await.unwrap().items {
+        let done = json!({"status": {"phase": "Succeeded"}});
+        let (name, patch) = (&pod.metadata.name, client::Patch::Merge);
+        api.patch::<Value>(&PODS, "default", name, "status", &patch, &done).await.unwrap();
+    }
+    let complete = |j: &Any| {
+        let conditions = j.status["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Complete" && c["status"] == "True"))
+    };
+    seen(&api, resource::JOBS, "a complete job", complete).await;
+    let ended: Any = api.get(&resource::JOBS, "default", "j").await.unwrap();
+    assert_eq!((&ended.status["succeeded"], &ended.status["completedIndexes"]), (&json!(2), &json!("0,1")));
+    let pods = api.list::<Any>(&PODS, "default", "").await.unwrap().items;
+    assert_eq!(pods.len(), 2, "no pod too many");
+    assert!(pods.iter().all(|p| p.metadata.finalizers.is_empty()), "they are counted, and free");
+    stop.cancel();
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_gets_its_volume_and_a_quota_refuses_the_second() {
+    let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let (server, api) = start_all(folder.path(), &stop).await;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+        "spec": {"hard": {"persistentvolumeclaims": "1"}}});
+    api.create::<Value>(&resource::RESOURCE_QUOTAS, "default", &quota).await.unwrap();
+    seen(&api, resource::RESOURCE_QUOTAS, "a counted quota", |q| q.status["used"].is_object()).await;
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp/v"},
+        "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "s"}});
+    api.create::<Value>(&resource::PERSISTENT_VOLUMES, "", &volume).await.unwrap();
+    let claim = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "s", "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let claims = resource::PERSISTENT_VOLUME_CLAIMS;
+    api.create::<Value>(&claims, "default", &claim("c")).await.unwrap();
+    seen(&api, claims.clone(), "a bound claim", |c| c.status["phase"] == "Bound").await;
+    let refused = api.create::<Value>(&claims, "default", &claim("d")).await.unwrap_err();
+    assert!(refused.is_forbidden() && refused.to_string().contains("exceeded quota: q"), "{refused}");
+    // The finalizers keep both until their controllers let them go.
+    api.delete(&claims, "default", "c", &DeleteOptions::default()).await.unwrap();
+    let released = |v: &Any| v.status["phase"] == "Released";
+    seen(&api, resource::PERSISTENT_VOLUMES, "a released volume", released).await;
+    seen(&api, resource::RESOURCE_QUOTAS, "a quota with room", |q| {
+        q.status["used"]["persistentvolumeclaims"] == "0"
+    })
+    .await;
+    assert!(api.get::<Any>(&claims, "default", "c").await.unwrap_err().is_not_found());
+    stop.cancel();
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_becomes_bound_pods_and_goes_with_them() {
+    let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let (server, api) = start_all(folder.path(), &stop).await;
     run_scheduler(&server, &stop);
     make_node(&api).await;
     let pods: Informer<Pod> = Informer::new(api.clone(), PODS, InformerOptions::default());
