@@ -4,6 +4,34 @@ use std::time::Duration;
 
 use component_base::metrics::{CounterVec, HistogramVec};
 
+use crate::pod::Role;
+
+/// Upstream's word for a container's list.
+fn container_type(role: Role) -> &'static str {
+    match role {
+        Role::Regular => "container",
+        Role::Init => "init_container",
+        Role::Ephemeral => "ephemeral_container",
+    }
+}
+
+/// A container was started.
+pub fn container_started(role: Role) {
+    let help = "Cumulative number of containers started";
+    CounterVec::new("kubelet_started_containers_total", help, &["container_type"])
+        .with(&[container_type(role)])
+        .inc();
+}
+
+/// A container has ended.
+pub fn container_terminated(role: Role, exit_code: i32, reason: &str) {
+    let labels = ["container_type", "exit_code", "reason"];
+    let help = "Cumulative number of container terminations.";
+    CounterVec::new("kubelet_terminated_containers_total", help, &labels)
+        .with(&[container_type(role), &exit_code.to_string(), reason])
+        .inc();
+}
+
 /// Upstream's name of a call to the runtime.
 fn operation(call: &str) -> String {
     match call {

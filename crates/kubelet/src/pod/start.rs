@@ -132,6 +132,7 @@ pub async fn container(
         return Err(failed(StartError::new("RunContainerError", error.message())));
     }
     cx.events.emit(pod, events::Kind::Normal, "Started", "Container started", &path);
+    crate::metrics::container_started(start.role);
     link_log(cx, pod, &spec.name, &id, restarts, sandbox);
     post_start(cx, pod, &spec, &id, sandbox, &path).await?;
     Ok(id)

@@ -3,6 +3,7 @@
 //! Its life: running, then terminating (everything is stopped), then terminated (status final, volumes and groups
 //! taken down), and after the object is gone from its source: removed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::context::Context;
 use crate::events;
 use crate::pods::Mailbox;
 use crate::runtime::read::{self, Ids};
-use crate::runtime::status::PodRuntime;
+use crate::runtime::status::{PodRuntime, State};
 use crate::status::containers::Reasons;
 use crate::status::generate::{Health, Input, generate};
 
@@ -76,6 +77,8 @@ pub struct Worker {
     pub(super) told: Told,
     /// What the pod has in the runtime; `None` if that is to be listed.
     pub(super) ids: Mutex<Option<Ids>>,
+    /// Containers whose end was counted.
+    counted: Mutex<HashSet<String>>,
     first_seen: Timestamp,
 }
 
@@ -105,6 +108,7 @@ impl Worker {
             pending: None,
             told: Told::default(),
             ids: Mutex::default(),
+            counted: Mutex::default(),
             first_seen: Timestamp::now(),
         }
     }
@@ -170,7 +174,21 @@ impl Worker {
         };
         let read = read::states(&self.cx.runtime, &mut ids).await?;
         *self.ids.lock() = Some(ids);
+        self.count_ended(pod, &read);
         Ok(read)
+    }
+
+    /// Counts containers that ended under this worker, each once.
+    fn count_ended(&self, pod: &Pod, runtime: &PodRuntime) {
+        let ended = runtime.containers.iter().filter(|container| container.state == State::Exited);
+        let mut counted = self.counted.lock();
+        counted.retain(|id| runtime.containers.iter().any(|container| container.id == *id));
+        for container in ended.filter(|container| container.finished_at >= Some(self.first_seen)) {
+            if counted.insert(container.id.clone()) {
+                let role = pod.container(&container.name).map_or(super::Role::Regular, |(role, _)| role);
+                crate::metrics::container_terminated(role, container.exit_code, &container.reason);
+            }
+        }
     }
 
     /// The status as of now.
