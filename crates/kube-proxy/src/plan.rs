@@ -110,6 +110,7 @@ pub fn plan<'a>(service: &Service, slices: impl Iterator<Item = &'a Slice> + Clo
     plan.balances.dedup_by(|a, b| (a.frontend, a.scope) == (b.frontend, b.scope));
     plan.allowed.sort_unstable();
     plan.allowed.dedup_by_key(|a| a.frontend);
+    plan.balances.shrink_to_fit();
     plan
 }
 

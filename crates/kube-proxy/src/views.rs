@@ -1,4 +1,5 @@
-//! What the proxy reads of Services, EndpointSlices and its Node.
+//! What the proxy reads of Services, EndpointSlices and its Node. Lists are boxed slices: a `Vec` read from JSON has room for
+//! four where there mostly is one.
 
 use std::net::Ipv4Addr;
 
@@ -38,13 +39,13 @@ pub struct ServiceSpec {
     #[serde(rename = "type")]
     pub kind: CompactString,
     #[serde(rename = "clusterIPs")]
-    pub cluster_ips: Vec<CompactString>,
+    pub cluster_ips: Box<[CompactString]>,
     #[serde(rename = "externalIPs")]
-    pub external_ips: Vec<CompactString>,
-    pub ports: Vec<ServicePort>,
+    pub external_ips: Box<[CompactString]>,
+    pub ports: Box<[ServicePort]>,
     pub external_traffic_policy: CompactString,
     pub internal_traffic_policy: CompactString,
-    pub load_balancer_source_ranges: Vec<CompactString>,
+    pub load_balancer_source_ranges: Box<[CompactString]>,
     /// `ClientIP` or `None`.
     pub session_affinity: CompactString,
     pub session_affinity_config: SessionAffinityConfig,
@@ -83,7 +84,7 @@ pub struct ServiceStatus {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LoadBalancer {
-    pub ingress: Vec<Ingress>,
+    pub ingress: Box<[Ingress]>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,14 +126,14 @@ pub struct SliceAnnotations {
 pub struct Slice {
     pub metadata: SliceMeta,
     pub address_type: CompactString,
-    pub endpoints: Vec<Endpoint>,
-    pub ports: Vec<EndpointPort>,
+    pub endpoints: Box<[Endpoint]>,
+    pub ports: Box<[EndpointPort]>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoint {
-    pub addresses: Vec<CompactString>,
+    pub addresses: Box<[CompactString]>,
     pub conditions: Conditions,
     pub node_name: CompactString,
     pub hints: Hints,
@@ -142,8 +143,8 @@ pub struct Endpoint {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Hints {
-    pub for_zones: Vec<Hint>,
-    pub for_nodes: Vec<Hint>,
+    pub for_zones: Box<[Hint]>,
+    pub for_nodes: Box<[Hint]>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,7 +193,7 @@ pub struct Taint {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeStatus {
-    pub addresses: Vec<Address>,
+    pub addresses: Box<[Address]>,
 }
 
 #[derive(Debug, Default, Deserialize)]
