@@ -35,7 +35,8 @@ impl ResourceQuota {
     fn charges(&self, a: &Attributes<'_>, quotas: &[Arc<Value>]) -> Result<Vec<Charge>, Status> {
         let resource = &a.resource.group_resource();
         let Some(new) = a.object.as_ref().map(view) else { return Ok(Vec::new()) };
-        let old = a.old_object.as_ref().filter(|_| a.operation == Operation::Update).map(|old| view(old.as_ref()));
+        let old =
+            a.old_object.as_ref().filter(|_| a.operation == Operation::Update).map(|old| view(old.as_ref()));
         let now = jiff::Timestamp::now().as_second();
         let usage = |object: &quota::Object| quota::usage(resource, object, now);
         let before = old.as_ref().map(usage).unwrap_or_default();

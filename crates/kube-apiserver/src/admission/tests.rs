@@ -373,22 +373,27 @@ async fn classes_and_finalizers() {
 }
 
 fn a_quota(hard: serde_json::Value, status: serde_json::Value) -> Arc<Fake> {
-    let quota = json!({"metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": hard}, "status": status});
+    let quota =
+        json!({"metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": hard}, "status": status});
     Fake::with(&[("resourcequotas", quota)])
 }
 
 #[tokio::test]
 async fn quotas_count_what_comes() {
     let hard = json!({"pods": "2", "requests.cpu": "1", "services.nodeports": "1"});
-    let status = json!({"hard": hard, "used": {"pods": "1", "requests.cpu": "500m", "services.nodeports": "0"}});
-    let pod = |cpu: &str| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
+    let status =
+        json!({"hard": hard, "used": {"pods": "1", "requests.cpu": "500m", "services.nodeports": "0"}});
+    let pod =
+        |cpu: &str| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
     let service = |kind: &str| json!({"spec": {"type": kind, "ports": [{"port": 1}, {"port": 2}]}});
     let (old, bare) = (service("ClusterIP"), json!({"spec": {"containers": [{"name": "c"}]}}));
     for (request, expected) in [
         (Request::create("pods", pod("400m")), Ok("2 900m 0")),
         (
             Request::create("pods", pod("600m")),
-            Err("exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=500m, limited: requests.cpu=1"),
+            Err(
+                "exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=500m, limited: requests.cpu=1",
+            ),
         ),
         (Request::create("pods", bare), Err("failed quota: q: must specify requests.cpu for: c")),
         (Request::create("pods/status", pod("9")), Ok("1 500m 0")),
@@ -396,7 +401,9 @@ async fn quotas_count_what_comes() {
         (Request::update("services", service("ClusterIP"), service("NodePort")), Ok("1 500m 0")),
         (
             Request::update("services", service("NodePort"), old),
-            Err("exceeded quota: q, requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1"),
+            Err(
+                "exceeded quota: q, requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1",
+            ),
         ),
     ] {
         let objects = a_quota(hard.clone(), status.clone());
