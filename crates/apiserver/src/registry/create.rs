@@ -226,6 +226,7 @@ impl Registry {
         name: &str,
         mut object: Value,
     ) -> Result<Arc<Entry>, Status> {
+        whole_status(stored, &mut object);
         let store_key = stored.store_key(&key);
         let read = etcd::RangeRequest::key(store_key.clone());
         if cx.dry_run {
@@ -277,6 +278,18 @@ impl Registry {
             status.message = format!("object is being deleted: {}", status.message);
         }
         status
+    }
+}
+
+/// A status that a strategy has just emptied gets what Go always has in it, as it will when it is read back: who
+/// writes the status later owns only what they changed.
+fn whole_status(stored: &Stored, object: &mut Value) {
+    let shape = stored.shape();
+    let Some(field) = shape.schema.field("status").filter(|_| !shape.schema.custom) else { return };
+    let Some(status) = object.as_map_or_make().get_mut("status") else { return };
+    if status.as_map().is_some_and(|m| m.is_empty()) {
+        // An empty map is of any type.
+        let _ = api::canonical::canonicalize_node(status, &field.node, &mut api::canonical::Found::default());
     }
 }
 
