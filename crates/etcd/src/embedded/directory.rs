@@ -20,7 +20,16 @@ const FORMAT_WORD: &str = "keelson-store";
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// Not left to the file's closing: a child that another thread has just forked has it open too, until its exec.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(root = %self.root.display(), %error, "a store's directory stays locked until all have closed it");
+        }
+    }
 }
 
 /// An [`Error::Io`] of one operation on one path.
@@ -34,7 +43,7 @@ impl Directory {
     pub fn open(root: &Path) -> Result<Self> {
         std::fs::create_dir_all(root).map_err(io_error("create", root))?;
         let lock = lock(&root.join("lock"))?;
-        let directory = Self { root: root.to_owned(), _lock: lock };
+        let directory = Self { root: root.to_owned(), lock };
         directory.check_format()?;
         Ok(directory)
     }
@@ -123,8 +132,10 @@ mod tests {
         let first = Directory::open(dir.path()).unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Directory::open(dir.path()).unwrap_err(), Error::Locked { path, pid: std::process::id() });
+        let of_a_forked_child = first.lock.try_clone().unwrap();
         drop(first);
         Directory::open(dir.path()).unwrap();
+        drop(of_a_forked_child);
     }
 
     #[test]
