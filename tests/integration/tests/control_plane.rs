@@ -53,7 +53,10 @@ async fn seen(api: &Api, resource: Resource, what: &str, wanted: impl Fn(&Any) -
             events.recv().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(),
+        "not seen in a minute: {what}"
+    );
     stop.cancel();
 }
 
