@@ -337,7 +337,8 @@ fn to_value(status: &NodeStatus) -> Value {
     serde_json::to_value(status).unwrap_or_default()
 }
 
-/// Fields and conditions of others stay as they are.
+/// Fields and conditions of others stay as they are, and so does the capacity of resources that others have added
+/// (`example.com/gpu`); all of it is allocatable.
 fn own(old: &Value, mut new: Value) -> Value {
     let Some(map) = new.as_object_mut() else { return new };
     for (name, value) in old.as_object().into_iter().flatten() {
@@ -350,6 +351,13 @@ fn own(old: &Value, mut new: Value) -> Value {
     let foreign = foreign.filter(|c| !known.iter().any(|k| k["type"] == c["type"])).cloned();
     let all = foreign.chain(known.iter().cloned()).collect();
     map.insert("conditions".to_owned(), Value::Array(all));
+    let added = old["capacity"].as_object().into_iter().flatten();
+    let added: Vec<_> = added.filter(|(name, _)| map["capacity"].get(name.as_str()).is_none()).collect();
+    for list in ["capacity", "allocatable"] {
+        if let Some(list) = map.get_mut(list).and_then(Value::as_object_mut) {
+            list.extend(added.iter().map(|(name, amount)| ((*name).clone(), (*amount).clone())));
+        }
+    }
     new
 }
 
@@ -360,4 +368,22 @@ fn without_heartbeat(mut status: Value) -> Value {
         }
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_put_into_the_status_stays() {
+        let old = json!({"capacity": {"cpu": "1", "example.com/gpu": "4"}, "allocatable": {"cpu": "1"},
+            "conditions": [{"type": "Foreign", "status": "True"}], "volumesInUse": ["v"]});
+        let new = json!({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"},
+            "conditions": [{"type": "Ready", "status": "True"}]});
+        let expected = json!({"capacity": {"cpu": "2", "example.com/gpu": "4"},
+            "allocatable": {"cpu": "2", "example.com/gpu": "4"},
+            "conditions": [{"type": "Foreign", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "volumesInUse": ["v"]});
+        assert_eq!(own(&old, new), expected);
+    }
 }
