@@ -112,7 +112,12 @@ mod tests {
             let mut command = std::process::Command::new("sh");
             command.args(["control-plane", "--name=keelson-strays-test"]).current_dir(folder.path());
             let child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-            (Process::of(child.id() as i32).unwrap(), child)
+            let pid = child.id() as i32;
+            // A program has no arguments yet when the kernel tells its parent that it runs.
+            while arguments(pid).len() < 3 {
+                std::thread::yield_now();
+            }
+            (Process::of(pid).unwrap(), child)
         };
         let ((known, mut child), (stray, mut other)) = (start(), start());
         assert!(end(&layout, std::slice::from_ref(&known)).await.is_empty());
