@@ -68,9 +68,6 @@ pub(crate) async fn serve(
     if !cx.info.is_resource {
         return nonresource::serve(asked).await;
     }
-    if *asked.request.method() == Method::HEAD {
-        return Err(wrong_method());
-    }
     let info = &cx.info;
     let table = chain.registry.catalog.table();
     let gv = apimachinery::GroupVersion::new(info.group.as_str(), info.version.as_str());
@@ -120,7 +117,13 @@ fn place_fits(served: &Served, cx: &RequestContext) -> bool {
     }
 }
 
+/// HEAD is not served for objects, only passed on to what a proxy or another server answers.
+fn refuse_head(asked: &Asked<'_>) -> Result<(), Status> {
+    if *asked.request.method() == Method::HEAD { Err(wrong_method()) } else { Ok(()) }
+}
+
 async fn resource(asked: Asked<'_>, served: Arc<Served>) -> Result<Response<Body>, Status> {
+    refuse_head(&asked)?;
     let info = &asked.cx.info;
     let verb = info.verb.as_str();
     let named = info.parts.len() > 1;

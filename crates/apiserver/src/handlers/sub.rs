@@ -23,6 +23,7 @@ pub(super) async fn serve(asked: Asked<'_>, served: Arc<Served>) -> Result<Respo
         admit::connect(&asked, &served, &served.row.subresource_gvk(row)).await?;
         return connect(asked, endpoint.clone()).await;
     }
+    super::refuse_head(&asked)?;
     let row = served.row.subresource(&info.subresource).ok_or_else(Status::no_route)?;
     if info.parts.len() > 3 {
         return Err(Status::no_route());
