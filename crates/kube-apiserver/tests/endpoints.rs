@@ -85,6 +85,18 @@ async fn services_hold_addresses_and_ports_while_they_need_them() {
     bed.server.shutdown().await;
 }
 
+/// HEAD is for what a proxy reaches; objects refuse it.
+#[tokio::test]
+async fn head_goes_through_proxies_only() {
+    let bed = bed().await;
+    let services = "/api/v1/namespaces/default/services/none";
+    assert_eq!(bed.call("HEAD", services, None).await.0, 405);
+    assert_eq!(bed.call("HEAD", &format!("{services}/status"), None).await.0, 405);
+    // The proxy has looked for endpoints.
+    assert_eq!(bed.call("HEAD", &format!("{services}/proxy/path"), None).await.0, 503);
+    bed.server.shutdown().await;
+}
+
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}})
 }
