@@ -1,0 +1,6 @@
+//! Admission by expressions: what policies, bindings and match conditions of admissionregistration.k8s.io mean.
+//! Compiled once, evaluated as pure functions of what a request brings; for the API server, which admits by them, and
+//! for the controller that checks their types.
+//!
+//! Deliberately absent: requests, watches, which policy is about which request (see `kube-apiserver`), and the language
+//! itself (see `cel`).
