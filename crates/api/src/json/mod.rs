@@ -9,7 +9,7 @@ mod parse;
 mod tests;
 mod write;
 
-pub use parse::{JsonError, Parsed, TypeMeta, parse, parse_strict, parse_typed, type_meta};
+pub use parse::{JsonError, Parsed, TypeMeta, parse, parse_canonical, parse_strict, parse_typed, type_meta};
 pub(crate) use write::is_omitted;
 pub use write::{compact_raw, to_string, to_vec, write, write_value};
 

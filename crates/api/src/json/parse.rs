@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::is_omitted;
 use crate::canonical::{Finding, Found};
-use crate::schema::{Node, Shape, Special, Type};
+use crate::schema::{Field, Node, Shape, Special, Type};
 use crate::value::{Key, Map, Value};
 
 /// Deeper nesting is refused, as Go does.
@@ -59,6 +60,14 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Parsed, JsonError> {
 /// Parses an object of a type: its raw fields stay raw.
 pub fn parse_typed(bytes: &[u8], of: &Type) -> Result<Parsed, JsonError> {
     run(bytes, Expect::Fields(of))
+}
+
+/// Parses what this crate wrote of a canonical object of the type: the canonical tree again, without a second walk.
+pub fn parse_canonical(bytes: &[u8], of: &Type) -> Result<Value, JsonError> {
+    let text = utf8(bytes);
+    let mut parser = Parser { canonical: true, ..Parser::new(&text) };
+    parser.space();
+    parser.value(Expect::Fields(of), 0)
 }
 
 /// Reads `apiVersion` and `kind` and skips the rest.
@@ -155,11 +164,14 @@ struct Parser<'a> {
     at: usize,
     path: Vec<Segment>,
     found: Found,
+    /// The text was written here: a null that Go leaves out is none.
+    canonical: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), text, at: 0, path: Vec::new(), found: Found::default() }
+        let (path, found) = (Vec::new(), Found::default());
+        Self { bytes: text.as_bytes(), text, at: 0, path, found, canonical: false }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -272,6 +284,13 @@ impl<'a> Parser<'a> {
             self.path.push(Segment::Key(key));
             let value = self.value(inner, depth)?;
             let Some(Segment::Key(key)) = self.path.pop() else { return Err(JsonError::Depth) };
+            if self.canonical {
+                let left_out = |f: &Field| f.node.pointer && is_omitted(f, &value);
+                if !(value.is_null() && field.is_some_and(left_out)) {
+                    map.push(key, value);
+                }
+                continue;
+            }
             match map.get_mut(&key) {
                 Some(old) => {
                     *old = value;

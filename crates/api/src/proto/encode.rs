@@ -42,6 +42,19 @@ pub fn encode_unknown(api_version: &str, kind: &str, raw: &[u8], content_type: &
     out
 }
 
+/// What stands before and after a message of that many bytes in the envelope, for messages that come in parts.
+pub fn around(api_version: &str, kind: &str, size: usize) -> (Vec<u8>, &'static [u8]) {
+    let mut out = Vec::with_capacity(64);
+    out.extend_from_slice(MAGIC);
+    wire::message(&mut out, 1, |out| {
+        wire::bytes(out, 1, api_version.as_bytes());
+        wire::bytes(out, 2, kind.as_bytes());
+    });
+    wire::key(&mut out, 2, 2);
+    wire::varint(&mut out, size as u64);
+    (out, b"\x1a\0\"\0")
+}
+
 /// A frame of a protobuf watch: four bytes of length, then a bare WatchEvent whose object is an envelope.
 pub fn watch_frame(event: &str, envelope: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(envelope.len() + 32);

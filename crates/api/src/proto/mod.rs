@@ -10,7 +10,7 @@ mod tests;
 pub mod wire;
 
 pub use decode::{decode, decode_envelope};
-pub use encode::{encode, encode_envelope, encode_unknown, watch_frame};
+pub use encode::{around, encode, encode_envelope, encode_unknown, watch_frame};
 pub use wire::ProtoError;
 
 /// What every envelope begins with.

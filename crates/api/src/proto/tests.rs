@@ -46,9 +46,18 @@ fn check(name: &str, first: &[u8], text: &str, second: &[u8]) -> Option<String> 
     if !found.is_empty() {
         return Some(format!("{name}: found {:?}", found.messages()));
     }
+    let own = json::encode(&from_json, &of);
+    let (full, quick) = (json::decode(&own, &of).unwrap().0, json::parse_canonical(&own, &of).unwrap());
+    if quick != full || json::to_string(&quick) != json::to_string(&full) {
+        return Some(format!("{name}: read back without the second walk it differs"));
+    }
     let raw = encode(&from_json, &of).unwrap();
     if encode_unknown(envelope.api_version, envelope.kind, &raw, "") != second {
         return Some(format!("{name}: JSON -> proto"));
+    }
+    let (head, tail) = around(envelope.api_version, envelope.kind, raw.len());
+    if [&head[..], &raw, tail].concat() != second {
+        return Some(format!("{name}: the envelope in parts"));
     }
     let again = decode(&raw, &of, envelope.api_version, envelope.kind).unwrap();
     let stable = String::from_utf8(json::encode(&again, &of)).unwrap();

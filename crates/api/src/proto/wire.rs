@@ -142,11 +142,37 @@ pub fn message(out: &mut Vec<u8>, tag: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(0);
     body(out);
     let size = out.len() - at - 1;
-    if size < 0x80 {
-        out[at] = size as u8;
-        return;
+    let more = varint_len(size as u64) - 1;
+    if more > 0 {
+        out.resize(out.len() + more, 0);
+        out.copy_within(at + 1..at + 1 + size, at + 1 + more);
     }
-    let mut length = Vec::with_capacity(10);
-    varint(&mut length, size as u64);
-    out.splice(at..=at, length);
+    let mut rest = size;
+    for byte in &mut out[at..at + more] {
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    out[at + more] = rest as u8;
+}
+
+/// Bytes that a varint takes.
+pub fn varint_len(n: u64) -> usize {
+    (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_take_as_many_bytes_as_they_need() {
+        for size in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let payload = vec![7u8; size];
+            let (mut by_message, mut by_bytes) = (vec![1], vec![1]);
+            message(&mut by_message, 3, |out| out.extend_from_slice(&payload));
+            bytes(&mut by_bytes, 3, &payload);
+            assert!(by_message == by_bytes, "{size}");
+            assert_eq!(by_bytes.len(), 2 + varint_len(size as u64) + size);
+        }
+    }
 }
