@@ -1,0 +1,80 @@
+//! Property names as identifiers of the language: `a.b-c` is `a__dot__b__dash__c`, `namespace` is `__namespace__`.
+
+/// Words that the language keeps for itself.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// The identifier for a property; None where the name cannot be reached by an expression.
+pub fn escape(property: &str) -> Option<String> {
+    if property.is_empty() || property.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    if RESERVED.contains(&property) {
+        return Some(format!("__{property}__"));
+    }
+    let mut out = String::with_capacity(property.len());
+    let mut rest = property.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '_' if rest.peek() == Some(&'_') => {
+                rest.next();
+                out.push_str("__underscores__");
+            }
+            '.' => out.push_str("__dot__"),
+            '-' => out.push_str("__dash__"),
+            '/' => out.push_str("__slash__"),
+            c if c.is_ascii_alphanumeric() || c == '_' => out.push(c),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// The property of an identifier; None where it holds an escape that nobody writes.
+pub fn unescape(name: &str) -> Option<String> {
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(start) = rest.find("__") {
+        let inside = &rest[start + 2..];
+        let word_end = inside.find('_').filter(|end| *end > 0 && inside[*end..].starts_with("__"));
+        let Some(end) = word_end else {
+            // No escape begins here; the next underscore may begin one.
+            out.push_str(&rest[..=start]);
+            rest = &rest[start + 1..];
+            continue;
+        };
+        out.push_str(&rest[..start]);
+        match &inside[..end] {
+            "underscores" => out.push_str("__"),
+            "dot" => out.push('.'),
+            "dash" => out.push('-'),
+            "slash" => out.push('/'),
+            word if RESERVED.contains(&word) && word.len() + 4 == name.len() => out.push_str(word),
+            _ => return None,
+        }
+        rest = &inside[end + 2..];
+    }
+    out.push_str(rest);
+    Some(out)
+}

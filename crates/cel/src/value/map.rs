@@ -1,0 +1,91 @@
+//! Maps: of the tree, by reference; made by an expression; or with fields that are worked out when first read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Str, Value, read};
+use crate::error::EvalError;
+use crate::schema::{Kind, Object, Schema, unescape};
+
+/// Fields that are worked out when an expression first reads them.
+pub trait Fields<'a>: Send + Sync {
+    /// None for a name that is no field.
+    fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
+}
+
+/// A map, or a struct read from a tree.
+#[derive(Clone)]
+pub struct Map<'a>(Repr<'a>);
+
+#[derive(Clone)]
+enum Repr<'a> {
+    Tree(&'a api::Map),
+    /// The schema is that of the map or struct.
+    Typed(&'a api::Map, &'a Schema),
+    Owned(Arc<[(Value<'a>, Value<'a>)]>),
+    Lazy(Arc<dyn Fields<'a> + 'a>),
+}
+
+impl fmt::Debug for Map<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Tree(map) | Repr::Typed(map, _) => map.fmt(f),
+            Repr::Owned(entries) => f.debug_map().entries(entries.iter().map(|(k, v)| (k, v))).finish(),
+            Repr::Lazy(_) => f.write_str("{..}"),
+        }
+    }
+}
+
+impl<'a> Map<'a> {
+    pub(crate) fn tree(map: &'a api::Map) -> Self {
+        Self(Repr::Tree(map))
+    }
+
+    pub(crate) fn typed(map: &'a api::Map, schema: &'a Schema) -> Self {
+        Self(Repr::Typed(map, schema))
+    }
+
+    pub(crate) fn lazy(fields: Arc<dyn Fields<'a> + 'a>) -> Self {
+        Self(Repr::Lazy(fields))
+    }
+
+    /// The entry of a text key; None where there is none. A struct's null field is none.
+    pub fn get(&self, key: &str) -> Option<Result<Value<'a>, EvalError>> {
+        match &self.0 {
+            Repr::Tree(map) => map.get(key).map(|node| Ok(read::dynamic(node))),
+            Repr::Typed(map, schema) => get_typed(map, schema, key),
+            Repr::Owned(entries) => {
+                let found = entries.iter().find(|(k, _)| k.as_str() == Some(key));
+                found.map(|(_, value)| Ok(value.clone()))
+            }
+            Repr::Lazy(fields) => fields.field(key),
+        }
+    }
+
+    /// Entries; a lazy struct's: 0.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Tree(map) | Repr::Typed(map, _) => map.len(),
+            Repr::Owned(entries) => entries.len(),
+            Repr::Lazy(_) => 0,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn get_typed<'a>(map: &'a api::Map, schema: &'a Schema, key: &str) -> Option<Result<Value<'a>, EvalError>> {
+    match &schema.kind {
+        Kind::Object(object) => field(map, object, key),
+        Kind::Map(values) => map.get(key).map(|node| read::read(node, values)),
+        _ => map.get(key).map(|node| Ok(read::dynamic(node))),
+    }
+}
+
+fn field<'a>(map: &'a api::Map, object: &'a Object, name: &str) -> Option<Result<Value<'a>, EvalError>> {
+    let field = object.field(name)?;
+    let node = map.get(&field.property).filter(|node| !node.is_null())?;
+    Some(read::read(node, &field.schema))
+}
