@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use api::Value;
+use api::schema::TypeRef;
 use apimachinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Status};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -62,6 +63,19 @@ pub trait Objects: Send + Sync {
     fn complete(&self, resource: &GroupVersionResource, object: Value) -> Result<Value, Status> {
         let _ = resource;
         Ok(object)
+    }
+
+    /// The resource whose objects are of this kind, in its version, and whether it is namespaced. Walks all rows: for
+    /// what is set up, not for requests.
+    fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
+        let _ = kind;
+        None
+    }
+
+    /// The type of a resource's objects in its version.
+    fn schema(&self, resource: &GroupVersionResource) -> Option<TypeRef> {
+        let _ = resource;
+        None
     }
 
     /// The versions in which a resource is served.

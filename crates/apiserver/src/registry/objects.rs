@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::Value;
+use api::schema::TypeRef;
 use apimachinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Status};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -67,6 +68,16 @@ impl Objects for Registry {
         api::defaults::apply(&mut object, &served.schema);
         served.strategy.default(&served.gv.version, object.as_map_or_make());
         Ok(object)
+    }
+
+    fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
+        let table = self.catalog.table();
+        let found = table.resources.values().find(|s| s.gvk == *kind && s.stored.is_some())?;
+        Some((found.gvr.clone(), found.row.namespaced))
+    }
+
+    fn schema(&self, resource: &GroupVersionResource) -> Option<TypeRef> {
+        self.served_version(resource).ok().map(|served| served.schema.clone())
     }
 
     fn versions(&self, resource: &GroupResource) -> Vec<GroupVersionKind> {
