@@ -1,6 +1,6 @@
 //! [`Environment`]: the variables and types that expressions may use; [`Program`]: one compiled expression.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{CompileErrors, EvalError, Issue};
@@ -15,6 +15,7 @@ pub struct Environment(Arc<Inner>);
 #[derive(Clone, Debug, Default)]
 struct Inner {
     variables: HashMap<Arc<str>, Schema>,
+    lazy: HashSet<Arc<str>>,
     objects: HashMap<Arc<str>, Object>,
     patches: bool,
 }
@@ -46,6 +47,14 @@ impl Builder {
     pub fn variable(mut self, name: &str, declared: impl Into<Schema>) -> Self {
         self.0.variables.insert(name.into(), declared.into());
         self
+    }
+
+    /// A struct variable whose fields are worked out one by one, when an expression first reads them: `variables.x`.
+    /// Evaluations ask [`Variables::field`] for them.
+    #[must_use]
+    pub fn lazy(mut self, name: &str, object: Object) -> Self {
+        self.0.lazy.insert(name.into());
+        self.variable(name, Schema::object(object))
     }
 
     /// A type that object literals can make: `Name{field: value}`. Types of variables are known without it.

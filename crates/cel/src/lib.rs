@@ -33,4 +33,4 @@ pub use error::{CompileErrors, EvalError, Issue};
 pub use library::authorizer::{AccessRequest, Authorizer, Decision, ResourceTarget, Target};
 pub use schema::{Field, Kind, ListKind, Object, Schema, escape, unescape};
 pub use types::{Opaque, Type};
-pub use value::{Budget, CostRange, Fields, Instance, List, Map, Str, Timestamp, Value, Variables};
+pub use value::{Budget, CostRange, Instance, List, Map, Str, Timestamp, Value, Variables};

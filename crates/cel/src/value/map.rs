@@ -1,17 +1,11 @@
-//! Maps: of the tree, by reference; made by an expression; or with fields that are worked out when first read.
+//! Maps: of the tree, by reference, or made by an expression.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Str, Value, read};
+use super::{Value, read};
 use crate::error::EvalError;
-use crate::schema::{Kind, Object, Schema, unescape};
-
-/// Fields that are worked out when an expression first reads them.
-pub trait Fields<'a>: Send + Sync {
-    /// None for a name that is no field.
-    fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
-}
+use crate::schema::{Kind, Object, Schema};
 
 /// A map, or a struct read from a tree.
 #[derive(Clone)]
@@ -23,7 +17,6 @@ enum Repr<'a> {
     /// The schema is that of the map or struct.
     Typed(&'a api::Map, &'a Schema),
     Owned(Arc<[(Value<'a>, Value<'a>)]>),
-    Lazy(Arc<dyn Fields<'a> + 'a>),
 }
 
 impl fmt::Debug for Map<'_> {
@@ -31,7 +24,6 @@ impl fmt::Debug for Map<'_> {
         match &self.0 {
             Repr::Tree(map) | Repr::Typed(map, _) => map.fmt(f),
             Repr::Owned(entries) => f.debug_map().entries(entries.iter().map(|(k, v)| (k, v))).finish(),
-            Repr::Lazy(_) => f.write_str("{..}"),
         }
     }
 }
@@ -45,10 +37,6 @@ impl<'a> Map<'a> {
         Self(Repr::Typed(map, schema))
     }
 
-    pub(crate) fn lazy(fields: Arc<dyn Fields<'a> + 'a>) -> Self {
-        Self(Repr::Lazy(fields))
-    }
-
     /// The entry of a text key; None where there is none. A struct's null field is none.
     pub fn get(&self, key: &str) -> Option<Result<Value<'a>, EvalError>> {
         match &self.0 {
@@ -58,16 +46,13 @@ impl<'a> Map<'a> {
                 let found = entries.iter().find(|(k, _)| k.as_str() == Some(key));
                 found.map(|(_, value)| Ok(value.clone()))
             }
-            Repr::Lazy(fields) => fields.field(key),
         }
     }
 
-    /// Entries; a lazy struct's: 0.
     pub fn len(&self) -> usize {
         match &self.0 {
             Repr::Tree(map) | Repr::Typed(map, _) => map.len(),
             Repr::Owned(entries) => entries.len(),
-            Repr::Lazy(_) => 0,
         }
     }
 

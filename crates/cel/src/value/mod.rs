@@ -14,7 +14,7 @@ use crate::schema::{Object, Schema};
 use crate::types::Type;
 
 pub use list::List;
-pub use map::{Fields, Map};
+pub use map::Map;
 pub use text::Str;
 pub use variables::{Budget, CostRange, Variables};
 
@@ -77,11 +77,6 @@ impl<'a> Value<'a> {
     /// `optional.of(value)`, or `optional.none()`.
     pub fn optional(value: Option<Value<'a>>) -> Self {
         Self::Optional(value.map(Arc::new))
-    }
-
-    /// A struct whose fields are worked out when an expression first reads them.
-    pub fn lazy(fields: Arc<dyn Fields<'a> + 'a>) -> Self {
-        Self::Map(Map::lazy(fields))
     }
 
     /// The variable `authorizer`.

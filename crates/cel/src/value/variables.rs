@@ -7,6 +7,12 @@ use crate::error::EvalError;
 pub trait Variables<'a> {
     /// None for a variable that has no value here: an error where an expression uses it.
     fn variable(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
+
+    /// A field of a variable that was declared by [`Builder::lazy`](crate::Builder::lazy), asked when an expression
+    /// reads it: `variables.x`. None for a field that is not there.
+    fn field(&self, _variable: &str, _field: &str) -> Option<Result<Value<'a>, EvalError>> {
+        None
+    }
 }
 
 impl<'a> Variables<'a> for &[(&str, Value<'a>)] {
