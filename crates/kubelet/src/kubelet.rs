@@ -22,6 +22,7 @@ use crate::objects::Objects;
 use crate::options::Options;
 use crate::orphans;
 use crate::paths::Paths;
+use crate::pod_certificates::PodCertificates;
 use crate::pods::Pods;
 use crate::probes::Probes;
 use crate::runtime::configs::NodeSettings;
@@ -30,6 +31,7 @@ use crate::runtime::pleg::Pleg;
 use crate::server::Endpoints;
 use crate::sources;
 use crate::status::manager::Statuses;
+use crate::trust_bundles::TrustBundles;
 use crate::volumes::Volumes;
 use crate::{certificates, containers_gc, eviction, images_gc, log_rotation};
 
@@ -174,7 +176,13 @@ fn assemble(
             all: options.maximum_dead_containers.unwrap_or(-1),
         },
         images: Images::new(runtime.clone(), events.clone(), parallel),
-        volumes: Volumes::new(paths.clone(), api.clone(), objects.clone()),
+        volumes: Volumes::new(
+            paths.clone(),
+            api.clone(),
+            objects.clone(),
+            TrustBundles::new(api.clone(), wake.clone()),
+            PodCertificates::new(api.clone(), events.clone(), wake.clone()),
+        ),
         probes: Probes::new(runtime.clone(), events.clone(), wake),
         statuses: Statuses::new(api.clone()),
         cgroups: groups(&config),

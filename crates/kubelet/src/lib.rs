@@ -22,7 +22,9 @@ pub mod objects;
 pub mod options;
 mod orphans;
 pub mod paths;
+mod pem;
 pub mod pod;
+pub mod pod_certificates;
 pub mod pods;
 pub mod probes;
 pub mod quantity;
@@ -30,6 +32,7 @@ pub mod runtime;
 mod server;
 pub mod sources;
 pub mod status;
+pub mod trust_bundles;
 pub mod volumes;
 mod watch_file;
 

@@ -18,7 +18,7 @@ use crate::pod::PodExt;
 use crate::pod::view::as_container;
 
 /// How long the first answer may take before the pod reports an error and is tried again.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Config map or secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

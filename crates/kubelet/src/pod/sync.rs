@@ -14,7 +14,7 @@ use super::worker::{Next, Verdict, Worker};
 use super::{PodExt, Role, kill, resize};
 use crate::events;
 use crate::runtime::status::{PodRuntime, State};
-use crate::volumes::Mounted;
+use crate::volumes::{Mounted, Needs};
 
 /// Longest pause between two tries of what fails.
 const MAX_RETRY: Duration = Duration::from_secs(10);
@@ -173,8 +173,19 @@ impl Worker {
             return Err(self.failed());
         }
         let ips = if pod.host_network() { self.cx.host_ips() } else { runtime.ips().to_vec() };
-        match self.cx.volumes.mount(pod, &self.cx.facts(&ips)).await {
-            Ok(mounted) => Ok(mounted),
+        let (facts, node_uid) = (self.cx.facts(&ips), self.cx.node.read().uid.clone());
+        let needs = Needs { facts: &facts, node_name: &self.cx.node_name, node_uid: &node_uid };
+        match self.cx.volumes.mount(pod, &needs).await {
+            Ok(mut mounted) => {
+                if !mounted.stale.is_empty() {
+                    let retry = Timestamp::now() + MAX_RETRY;
+                    mounted.renew = Some(mounted.renew.map_or(retry, |renew| renew.min(retry)));
+                }
+                for error in &mounted.stale {
+                    self.cx.events.emit(pod, events::Kind::Warning, "FailedMount", &error.to_string(), "");
+                }
+                Ok(mounted)
+            }
             Err(error) => {
                 self.cx.events.emit(pod, events::Kind::Warning, "FailedMount", &error.to_string(), "");
                 Err(self.failed())

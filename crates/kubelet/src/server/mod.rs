@@ -285,7 +285,10 @@ impl Endpoints {
                 streams::run(self, namespace, pod, container, &query).await
             }
             (&Method::GET, ["logs", rest @ ..]) => logs::node(self, rest, &path),
-            (&Method::GET, ["metrics"]) => metrics(component_base::metrics::render()),
+            (&Method::GET, ["metrics"]) => {
+                self.cx.volumes.certificates.publish_metrics();
+                metrics(component_base::metrics::render())
+            }
             (&Method::GET, ["metrics", "resource"]) => metrics(stats::resource_metrics(&self.cx).await),
             (&Method::GET, ["metrics", "cadvisor"]) => metrics(stats::container_metrics(&self.cx).await),
             (&Method::GET, ["metrics", "probes"]) => metrics(String::new()),

@@ -21,7 +21,8 @@ pub struct File {
 /// Files by their path below the volume.
 pub type Payload = BTreeMap<String, File>;
 
-const DATA: &str = "..data";
+/// The link to the folder with the files.
+pub(super) const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
 /// Makes `target` hold exactly `payload`; `own` is called on the new folder before it becomes visible.

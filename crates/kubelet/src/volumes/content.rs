@@ -36,9 +36,6 @@ pub enum ContentError {
     /// A field cannot be given.
     #[error(transparent)]
     Field(#[from] EnvError),
-    /// A kind of source that is not built.
-    #[error("projected volume source {0} is not supported by this kubelet")]
-    Unsupported(&'static str),
 }
 
 /// Objects by kind and name, `None` for those that do not exist, and tokens by path.
@@ -48,6 +45,10 @@ pub struct Sources {
     pub objects: HashMap<(Kind, String), Option<Arc<Data>>>,
     /// Service account tokens, by audience and lifetime.
     pub tokens: HashMap<(String, i64), String>,
+    /// Trust anchors, by index of the source that names them.
+    pub anchors: HashMap<usize, String>,
+    /// Private keys and certificates, both PEM, by index of the source.
+    pub certificates: HashMap<usize, (String, String)>,
 }
 
 impl Sources {
@@ -191,7 +192,14 @@ pub fn projected(
     let mut out = Payload::new();
     let default = default_mode(source.default_mode);
     let user = ownership::common_user(pod);
-    for part in source.sources.iter().flatten() {
+    // what only its owner may read, if there is one
+    let private = user.is_some() || ownership::group(pod).is_some();
+    let own = |text: String| File {
+        data: text.into_bytes(),
+        mode: if private { 0o600 } else { default },
+        owner: user,
+    };
+    for (index, part) in source.sources.iter().flatten().enumerate() {
         if let Some(map) = &part.config_map {
             object(sources, Kind::ConfigMap, &map.name, map.items.as_ref(), map.optional, default, &mut out)?;
         } else if let Some(secret) = &part.secret {
@@ -209,13 +217,20 @@ pub fn projected(
         } else if let Some(token) = &part.service_account_token {
             let key = (token.audience.clone().unwrap_or_default(), token.expiration_seconds.unwrap_or(3600));
             let text = sources.tokens.get(&key).cloned().unwrap_or_default();
-            let private = user.is_some() || ownership::group(pod).is_some();
-            let mode = if private { 0o600 } else { default };
-            out.insert(token.path.clone(), File { data: text.into_bytes(), mode, owner: user });
-        } else if part.cluster_trust_bundle.is_some() {
-            return Err(ContentError::Unsupported("clusterTrustBundle"));
-        } else if part.pod_certificate.is_some() {
-            return Err(ContentError::Unsupported("podCertificate"));
+            out.insert(token.path.clone(), own(text));
+        } else if let Some(bundle) = &part.cluster_trust_bundle {
+            out.insert(bundle.path.clone(), own(sources.anchors.get(&index).cloned().unwrap_or_default()));
+        } else if let Some(certificate) = &part.pod_certificate {
+            let (key, chain) = sources.certificates.get(&index).cloned().unwrap_or_default();
+            let files = [
+                (&certificate.credential_bundle_path, format!("{key}{chain}")),
+                (&certificate.key_path, key),
+                (&certificate.certificate_chain_path, chain),
+            ];
+            for (path, text) in files {
+                let path = path.as_ref().filter(|path| !path.is_empty());
+                out.extend(path.map(|path| (path.clone(), own(text))));
+            }
         }
     }
     Ok(out)
@@ -246,6 +261,8 @@ mod tests {
                 ((Kind::Secret, "s".to_owned()), Some(Arc::new(secret))),
             ]),
             tokens: HashMap::from([(("aud".to_owned(), 600), "token".to_owned())]),
+            anchors: HashMap::from([(4, "anchors".to_owned())]),
+            certificates: HashMap::from([(5, ("key".to_owned(), "chain".to_owned()))]),
         }
     }
 
@@ -274,10 +291,17 @@ mod tests {
             {"configMap": {"name": "m", "items": [{"key": "a", "path": "a"}]}},
             {"secret": {"name": "s"}},
             {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
-            {"serviceAccountToken": {"audience": "aud", "expirationSeconds": 600, "path": "token"}}]}))
+            {"serviceAccountToken": {"audience": "aud", "expirationSeconds": 600, "path": "token"}},
+            {"clusterTrustBundle": {"name": "b", "path": "ca"}},
+            {"podCertificate": {"signerName": "e.com/s", "keyType": "ED25519",
+                "credentialBundlePath": "bundle", "keyPath": "key", "certificateChainPath": "chain"}}]}))
         .unwrap();
         let got = projected(&pod, &source, &sources(), &Facts::default()).unwrap();
-        assert_eq!(got.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "n", "s", "token"]);
+        let names: Vec<_> = got.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "bundle", "ca", "chain", "key", "n", "s", "token"]);
+        let text = |name: &str| String::from_utf8(got[name].data.clone()).unwrap();
+        assert_eq!(["ca", "bundle", "key", "chain"].map(text), ["anchors", "keychain", "key", "chain"]);
+        assert_eq!((got["ca"].mode, got["bundle"].owner), (0o600, Some(7)));
         assert_eq!((got["token"].mode, got["token"].owner), (0o600, Some(7)));
         assert_eq!((got["s"].data.as_slice(), got["n"].data.as_slice()), (&b"x"[..], &b"p"[..]));
     }

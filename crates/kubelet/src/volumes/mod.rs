@@ -9,6 +9,7 @@ pub mod content;
 pub mod host_path;
 pub mod mounts;
 pub mod ownership;
+mod projected;
 mod tokens;
 
 use std::collections::HashMap;
@@ -26,12 +27,14 @@ use crate::environment::Facts;
 use crate::objects::{Kind, Objects};
 use crate::paths::Paths;
 use crate::pod::PodExt;
+use crate::pod_certificates::PodCertificates;
 use crate::quantity;
 use crate::runtime::resources;
+use crate::trust_bundles::TrustBundles;
 use content::{ContentError, Sources};
 
 /// Why a volume is not there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum VolumeError {
     /// Its content could not be made.
     #[error("MountVolume.SetUp failed for volume {volume:?} : {reason}")]
@@ -53,8 +56,10 @@ pub struct Mounted {
     pub paths: HashMap<String, PathBuf>,
     /// Image volumes: the reference and the pull policy. The runtime mounts them.
     pub images: HashMap<String, (String, Option<String>)>,
-    /// When a token is to be renewed.
+    /// When a token or a certificate is to be renewed.
     pub renew: Option<Timestamp>,
+    /// Volumes that keep their old files, as new ones could not be made.
+    pub stale: Vec<VolumeError>,
 }
 
 /// Prepares and removes volumes.
@@ -63,6 +68,35 @@ pub struct Volumes {
     api: Option<Api>,
     objects: Arc<Objects>,
     tokens: tokens::Tokens,
+    trust: TrustBundles,
+    /// Certificates of pods.
+    pub certificates: PodCertificates,
+}
+
+/// What volumes must know of the pod's surroundings.
+pub struct Needs<'a> {
+    /// What the downward API tells.
+    pub facts: &'a Facts,
+    /// Name of the node.
+    pub node_name: &'a str,
+    /// UID of the node's object.
+    pub node_uid: &'a str,
+}
+
+const CONFIG_MAP: &str = "kubernetes.io/configmap";
+const SECRET: &str = "kubernetes.io/secret";
+const DOWNWARD: &str = "kubernetes.io/downward-api";
+const PROJECTED: &str = "kubernetes.io/projected";
+
+/// The plugin of a volume whose files the kubelet makes.
+fn files_plugin(volume: &Volume) -> Option<&'static str> {
+    let plugins = [
+        (volume.config_map.is_some(), CONFIG_MAP),
+        (volume.secret.is_some(), SECRET),
+        (volume.downward_api.is_some(), DOWNWARD),
+        (volume.projected.is_some(), PROJECTED),
+    ];
+    plugins.iter().find(|(is, _)| *is).map(|(_, name)| *name)
 }
 
 enum Source<'a> {
@@ -75,15 +109,22 @@ enum Source<'a> {
 impl Volumes {
     /// Volumes below `paths`, with objects from `objects`.
     #[must_use]
-    pub fn new(paths: Paths, api: Option<Api>, objects: Arc<Objects>) -> Self {
-        Self { paths, api, objects, tokens: tokens::Tokens::default() }
+    pub fn new(
+        paths: Paths,
+        api: Option<Api>,
+        objects: Arc<Objects>,
+        trust: TrustBundles,
+        certificates: PodCertificates,
+    ) -> Self {
+        Self { paths, api, objects, tokens: tokens::Tokens::default(), trust, certificates }
     }
 
     /// Prepares every volume of a pod, or brings its files up to date. Idempotent.
     ///
     /// # Errors
-    /// The first volume that is not there, in the words of the event `FailedMount`.
-    pub async fn mount(&self, pod: &Pod, facts: &Facts) -> Result<Mounted, VolumeError> {
+    /// The first volume that is not there, in the words of the event `FailedMount`. One whose files only could not be
+    /// renewed is there.
+    pub async fn mount(&self, pod: &Pod, needs: &Needs<'_>) -> Result<Mounted, VolumeError> {
         let mut mounted = Mounted::default();
         for volume in pod.volumes() {
             if let Some(source) = &volume.image {
@@ -91,27 +132,39 @@ impl Volumes {
                 mounted.images.insert(volume.name.clone(), image);
                 continue;
             }
-            let path = self
-                .mount_one(pod, volume, facts, &mut mounted.renew)
-                .await
-                .map_err(|reason| VolumeError::SetUp { volume: volume.name.clone(), reason })?;
+            let result = self.mount_one(pod, volume, needs, &mut mounted.renew).await;
+            let wrong = |reason| VolumeError::SetUp { volume: volume.name.clone(), reason };
+            let path = match (result, self.made_before(pod, volume)) {
+                (Ok(path), _) => path,
+                (Err(reason), Some(path)) => {
+                    mounted.stale.push(wrong(reason));
+                    path
+                }
+                (Err(reason), None) => return Err(wrong(reason)),
+            };
             mounted.paths.insert(volume.name.clone(), path);
         }
         Ok(mounted)
+    }
+
+    /// Where a volume's files lie, if they were made at some time.
+    fn made_before(&self, pod: &Pod, volume: &Volume) -> Option<PathBuf> {
+        let path = self.paths.volume(pod.uid(), files_plugin(volume)?, &volume.name);
+        path.join(atomic::DATA).exists().then_some(path)
     }
 
     async fn mount_one(
         &self,
         pod: &Pod,
         volume: &Volume,
-        facts: &Facts,
+        needs: &Needs<'_>,
         renew: &mut Option<Timestamp>,
     ) -> Result<PathBuf, String> {
-        match self.source(pod, volume, facts, renew).await? {
+        match self.source(pod, volume, needs, renew).await? {
             Source::Path(path) => Ok(path),
             Source::Empty(source) => {
                 let path = self.paths.volume(pod.uid(), "kubernetes.io/empty-dir", &volume.name);
-                empty_dir(&path, pod, source, facts).map_err(|error| error.to_string())?;
+                empty_dir(&path, pod, source, needs.facts).map_err(|error| error.to_string())?;
                 Ok(path)
             }
             Source::Files(plugin, payload, memory) => {
@@ -126,7 +179,7 @@ impl Volumes {
         &self,
         pod: &Pod,
         volume: &'a Volume,
-        facts: &Facts,
+        needs: &Needs<'_>,
         renew: &mut Option<Timestamp>,
     ) -> Result<Source<'a>, String> {
         let text = |error: ContentError| error.to_string();
@@ -141,33 +194,23 @@ impl Volumes {
         if let Some(source) = &volume.config_map {
             let sources = self.fetch(pod, vec![(Kind::ConfigMap, source.name.clone())]).await?;
             let payload = content::config_map(source, &sources).map_err(text)?;
-            return Ok(Source::Files("kubernetes.io/configmap", payload, false));
+            return Ok(Source::Files(CONFIG_MAP, payload, false));
         }
         if let Some(source) = &volume.secret {
             let name = source.secret_name.clone().unwrap_or_default();
             let sources = self.fetch(pod, vec![(Kind::Secret, name)]).await?;
             let payload = content::secret(source, &sources).map_err(text)?;
-            return Ok(Source::Files("kubernetes.io/secret", payload, true));
+            return Ok(Source::Files(SECRET, payload, true));
         }
         if let Some(source) = &volume.downward_api {
             let mode = content::default_mode(source.default_mode);
-            let payload = content::downward(pod, source.items.as_ref(), mode, facts).map_err(text)?;
-            return Ok(Source::Files("kubernetes.io/downward-api", payload, true));
+            let payload = content::downward(pod, source.items.as_ref(), mode, needs.facts).map_err(text)?;
+            return Ok(Source::Files(DOWNWARD, payload, true));
         }
         if let Some(source) = &volume.projected {
-            let maps = source.sources.iter().flatten().filter_map(|part| part.config_map.as_ref());
-            let secrets = source.sources.iter().flatten().filter_map(|part| part.secret.as_ref());
-            let names = maps.map(|map| (Kind::ConfigMap, map.name.clone()));
-            let names: Vec<_> =
-                names.chain(secrets.map(|secret| (Kind::Secret, secret.name.clone()))).collect();
-            let mut sources = self.fetch(pod, names).await?;
-            for (audience, seconds) in content::tokens(source).into_keys() {
-                let (token, next) = self.token(pod, &audience, seconds).await?;
-                *renew = Some(renew.map_or(next, |old| old.min(next)));
-                sources.tokens.insert((audience, seconds), token);
-            }
-            let payload = content::projected(pod, source, &sources, facts).map_err(text)?;
-            return Ok(Source::Files("kubernetes.io/projected", payload, true));
+            let sources = self.gather(pod, &volume.name, source, needs, renew).await?;
+            let payload = content::projected(pod, source, &sources, needs.facts).map_err(text)?;
+            return Ok(Source::Files(PROJECTED, payload, true));
         }
         Err(format!("volumes of kind {} are not supported by this kubelet", kind_of(volume)))
     }
@@ -199,6 +242,8 @@ impl Volumes {
     /// What the system said.
     pub fn remove(&self, uid: &str) -> io::Result<()> {
         self.tokens.forget(uid);
+        self.trust.forget(uid);
+        self.certificates.forget(uid);
         let folder = self.paths.pod(uid);
         mounts::unmount_below(&folder)?;
         for below in ["volume-subpaths", "volumes"] {
