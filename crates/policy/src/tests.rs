@@ -1,0 +1,1 @@
+//! Policies and conditions as tables of cases.
