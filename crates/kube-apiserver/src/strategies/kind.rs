@@ -37,6 +37,8 @@ pub struct Kind {
     pub generation: Generation,
     pub validate: fn(&Value, &mut ErrorList),
     /// In addition to `validate`.
+    pub validate_create: fn(&Value, &mut ErrorList),
+    /// In addition to `validate`.
     pub validate_update: fn(&Value, &Value, &mut ErrorList),
     pub validate_status: fn(&Value, &Value, &mut ErrorList),
     pub cells: Option<fn(&Value, Timestamp) -> Vec<Value>>,
@@ -58,6 +60,7 @@ pub const PLAIN: Kind = Kind {
     status: StatusField::None,
     generation: Generation::None,
     validate: |_, _| {},
+    validate_create: |_, _| {},
     validate_update: |_, _, _| {},
     validate_status: |_, _, _| {},
     cells: None,
@@ -113,6 +116,7 @@ impl Strategy for Kind {
     fn validate(&self, _cx: &RequestContext, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         (self.validate)(object, &mut errors);
+        (self.validate_create)(object, &mut errors);
         errors
     }
 
