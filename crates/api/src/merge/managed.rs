@@ -201,14 +201,18 @@ fn same_fields(a: Option<&Value>, b: Option<&Value>) -> bool {
     }
 }
 
+fn metadata(of: &Map) -> Option<&Map> {
+    of.get("metadata").and_then(Value::as_map)
+}
+
 /// Equal but for managedFields and resourceVersion.
 fn same_without(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_map(), b.as_map()) else { return false };
     let top = a.len() == b.len() && a.iter().all(|(k, v)| k == "metadata" || b.get(k) == Some(v));
-    let metadata = |m: &'_ Map| m.get("metadata").and_then(Value::as_map).cloned().unwrap_or_default();
+    static NONE: Map = Map::new();
     let skipped = |k: &str| matches!(k, "managedFields" | "resourceVersion");
     top && {
-        let (a, b) = (metadata(a), metadata(b));
+        let (a, b) = (metadata(a).unwrap_or(&NONE), metadata(b).unwrap_or(&NONE));
         let count = |m: &Map| m.keys().filter(|k| !skipped(k)).count();
         count(&a) == count(&b) && a.iter().all(|(k, v)| skipped(k) || b.get(k) == Some(v))
     }

@@ -130,13 +130,21 @@ impl Updater<'_> {
         let last = managed.remove(manager);
         let set = field_set(self.place(), config).recursive_difference(self.reset);
         let time = last.as_ref().and_then(|e| e.time);
+        let last = last.filter(|e| !self.keeps(e, &set));
         managed.0.push(Entry { manager: manager.clone(), api_version: self.api_version.into(), time, set });
-        if let Some(last) = last.filter(|e| !e.set.is_empty()) {
+        if let Some(last) = last {
             new = self.prune(new, managed, &last);
         }
         let change = self.compare(live, &new);
         self.take(managed, manager, &change, live, &new, force)?;
         Ok((new != *live).then_some(new))
+    }
+
+    /// Whether a configuration with these paths says all that `last` said: then nothing is to be removed, as everything
+    /// that [`Self::prune`] takes away it gives back.
+    fn keeps(&self, last: &Entry, set: &Set) -> bool {
+        let same_version = last.api_version == self.api_version;
+        last.set.is_empty() || same_version && last.set.difference(set).is_empty()
     }
 
     /// Removes what `last` had and nobody has any more.
@@ -245,4 +253,102 @@ fn lifted(place: Place<'_>, set: &Set) -> Set {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::by_gvk;
+    use crate::value::Map;
+
+    struct One;
+
+    impl Versions for One {
+        fn type_of(&self, _: &str) -> Option<TypeRef> {
+            by_gvk("apps", "v1", "Deployment")
+        }
+
+        fn convert(&self, _: &Value, _: &str) -> Option<Value> {
+            None
+        }
+    }
+
+    /// The next number below `n` of a fixed row of random ones.
+    fn below(seed: &mut u64, n: u64) -> u64 {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*seed >> 33) % n
+    }
+
+    /// Some labels, containers, ports, environment, and lists that are replaced as a whole.
+    fn configuration(seed: &mut u64) -> Value {
+        let mut labels = Map::new();
+        (0..3).for_each(|i| {
+            if below(seed, 2) == 0 {
+                labels.insert(format!("l{i}"), format!("v{}", below(seed, 2)));
+            }
+        });
+        let mut containers = Vec::new();
+        for name in ["a", "b"] {
+            if below(seed, 3) == 0 {
+                continue;
+            }
+            let mut env = Vec::new();
+            for name in ["E0", "E1", "E2"] {
+                if below(seed, 2) == 0 {
+                    env.push(crate::value!({"name": name, "value": (format!("{}", below(seed, 2)))}));
+                }
+            }
+            let args: Vec<Value> = (0..below(seed, 3)).map(|i| Value::from(format!("x{i}"))).collect();
+            let mut one = crate::value!({"name": name, "image": (format!("i{}", below(seed, 2)))});
+            let fields = [("env", env), ("args", args)];
+            fields.into_iter().filter(|(_, l)| !l.is_empty()).for_each(|(k, l)| one.set_at(&[k], l));
+            containers.push(one);
+        }
+        let mut out =
+            crate::value!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
+        if !labels.is_empty() {
+            out.set_at(&["metadata", "labels"], labels);
+        }
+        if !containers.is_empty() {
+            out.set_at(&["spec", "template", "spec", "containers"], containers);
+        }
+        if below(seed, 2) == 0 {
+            out.set_at(&["spec", "replicas"], below(seed, 3) as i64);
+        }
+        out
+    }
+
+    /// Where nothing that was said goes unsaid, the way by removal and giving back comes to the same object.
+    #[test]
+    fn what_keeps_all_paths_prunes_nothing() {
+        let of = by_gvk("apps", "v1", "Deployment").unwrap();
+        let reset = Set::of_fields(&[&["status"]]);
+        let updater = Updater { versions: &One, api_version: "apps/v1", of, reset: &reset };
+        let (mut seed, mut kept) = (7, 0);
+        for _ in 0..3000 {
+            let mut live =
+                crate::value!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
+            live.set_at(&["spec", "revisionHistoryLimit"], 10i64);
+            let mut managed = Managed::default();
+            for step in 0..4 {
+                let manager = Manager::new(["m", "n"][step % 2], Operation::Apply, "apps/v1", "");
+                let config = configuration(&mut seed);
+                let before = managed.clone();
+                let new = updater.apply(&mut managed, &live, &config, &manager, true).unwrap();
+                let set = field_set(updater.place(), &config).recursive_difference(&reset);
+                if let Some(last) = before.get(&manager).filter(|e| updater.keeps(e, &set)) {
+                    kept += 1;
+                    let mut merged = live.clone();
+                    overlay(updater.place(), &mut merged, &config);
+                    let mut owners = before.clone();
+                    owners.remove(&manager);
+                    owners.0.push(Entry { set, ..last.clone() });
+                    let pruned = updater.prune(merged.clone(), &owners, last);
+                    assert_eq!(crate::json::to_string(&pruned), crate::json::to_string(&merged));
+                }
+                live = new.unwrap_or(live);
+            }
+        }
+        assert!(kept > 200, "{kept}");
+    }
 }
