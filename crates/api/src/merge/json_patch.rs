@@ -32,6 +32,21 @@ pub fn json_patch(object: Value, patch: &Value) -> Result<Value, Status> {
     Ok(target.root)
 }
 
+/// The same for a patch that a policy made: None where a test of it fails, which means that nothing is to be changed;
+/// errors say what does not fit, in the words of upstream's library.
+pub fn json_mutation(object: Value, operations: &[Value]) -> Result<Option<Value>, String> {
+    let mut target = Target { root: object, copied: 0 };
+    for operation in operations {
+        if target.run(operation).is_none() {
+            if operation.str_at(&["op"]) == "test" {
+                return Ok(None);
+            }
+            return Err(target.misfit(operation));
+        }
+    }
+    Ok(Some(target.root))
+}
+
 /// The 422 of a patch that does not fit.
 pub(super) fn rejected() -> Status {
     Status::new(422, Reason::Invalid, "the server rejected our request due to an error in our request")
@@ -79,6 +94,47 @@ impl Target {
                 self.add(&path, value)
             }
             _ => None,
+        }
+    }
+
+    /// Why an operation did not fit.
+    fn misfit(&mut self, operation: &Value) -> String {
+        let text = |key: &str| operation.str_at(&[key]);
+        let (op, path, from) = (text("op"), text("path"), text("from"));
+        let mut has_parent = |of: &str| {
+            let tokens = pointer(of).unwrap_or_default();
+            let parents = tokens.split_last().map_or(&[][..], |(_, parents)| parents);
+            self.find(parents).is_some_and(|v| matches!(v, Value::Map(_) | Value::List(_) | Value::Raw(_)))
+        };
+        let last = |of: &str| pointer(of).and_then(|mut t| t.pop()).unwrap_or_default();
+        let element = |of: &str| match last(of) {
+            key if key.parse::<i64>().is_ok() => {
+                format!("Unable to access invalid index: {key}: invalid index referenced")
+            }
+            key => format!("Unable to remove nonexistent key: {key}: missing value"),
+        };
+        match op {
+            "add" | "remove" if !has_parent(path) => {
+                format!("{op} operation does not apply: doc is missing path: \"{path}\": missing value")
+            }
+            "add" | "remove" => format!("error in {op} for path: '{path}': {}", element(path)),
+            "replace" if !has_parent(path) => {
+                format!("replace operation does not apply: doc is missing path: {path}: missing value")
+            }
+            "replace" => {
+                format!("replace operation does not apply: doc is missing key: {path}: missing value")
+            }
+            "move" | "copy" if !has_parent(from) => {
+                format!("{op} operation does not apply: doc is missing from path: {from}: missing value")
+            }
+            "move" | "copy" if !has_parent(path) => {
+                format!(
+                    "{op} operation does not apply: doc is missing destination path: {path}: missing value"
+                )
+            }
+            "move" => format!("error in move for path: '{}': {}", last(from), element(from)),
+            "copy" => format!("error in copy for from: '{from}': {}", element(from)),
+            other => format!("Unexpected kind: {other}"),
         }
     }
 
@@ -187,6 +243,35 @@ mod tests {
         let mut out = String::new();
         json::write(&value, &mut out);
         Ok(out)
+    }
+
+    #[test]
+    fn mutations_say_why() {
+        let object = crate::value!({"metadata": {"name": "x"}, "spec": {"list": [1]}});
+        let run = |op: Value| json_mutation(object.clone(), &[op]);
+        for (op, expected) in [
+            (crate::value!({"op": "test", "path": "/metadata/name", "value": "y"}), Ok(None)),
+            (
+                crate::value!({"op": "add", "path": "/metadata/labels/a", "value": "b"}),
+                Err(
+                    "add operation does not apply: doc is missing path: \"/metadata/labels/a\": missing value",
+                ),
+            ),
+            (
+                crate::value!({"op": "remove", "path": "/metadata/labels"}),
+                Err(
+                    "error in remove for path: '/metadata/labels': Unable to remove nonexistent key: labels: missing value",
+                ),
+            ),
+            (
+                crate::value!({"op": "add", "path": "/spec/list/7", "value": 1}),
+                Err(
+                    "error in add for path: '/spec/list/7': Unable to access invalid index: 7: invalid index referenced",
+                ),
+            ),
+        ] {
+            assert_eq!(run(op.clone()), expected.map_err(str::to_owned), "{op:?}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod validate;
 use apimachinery::GroupVersionKind;
 
 pub use compare::{Comparison, compare, field_set};
-pub use json_patch::json_patch;
+pub use json_patch::{json_mutation, json_patch};
 pub use managed::{Entry, Managed, Manager, Operation, ignore_timestamps};
 pub use manager::FieldManager;
 pub use merge_patch::merge_patch;
