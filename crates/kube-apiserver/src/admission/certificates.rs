@@ -1,10 +1,11 @@
-//! CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may approve and sign requests of a
-//! signer, and which subjects a client certificate may not have.
+//! CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest: who may approve
+//! and sign requests of a signer and publish its trust anchors, and which subjects a client certificate may not have.
 
 use std::sync::Arc;
 
 use api::Value;
-use apimachinery::Status;
+use apimachinery::field::{Error, Path};
+use apimachinery::{GroupKind, Status};
 use apiserver::admission::{Attributes, Operation, Plugin};
 use apiserver::auth;
 use apiserver::resource::Objects;
@@ -112,6 +113,92 @@ impl Plugin for Signing {
             return Ok(());
         }
         Err(forbidden(a, format!("user not permitted to sign requests with signerName {signer:?}")))
+    }
+}
+
+/// Who writes a bundle of a signer may `attest` for it.
+pub struct Attest {
+    authorization: Arc<Authorization>,
+}
+
+impl Attest {
+    pub fn new(authorization: Arc<Authorization>) -> Self {
+        Self { authorization }
+    }
+}
+
+/// Whether two states of an object differ at most in what the garbage collector and the migration of the store write.
+fn same_but_for_references(new: &Value, old: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut object = object.clone();
+        let own = ["ownerReferences", "finalizers", "managedFields"];
+        own.iter().for_each(|field| drop(object.remove_at(&["metadata", field])));
+        object
+    };
+    rest(new) == rest(old)
+}
+
+#[async_trait]
+impl Plugin for Attest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn validate(&self, a: &Attributes<'_>) -> Result<(), Status> {
+        let Some(new) = a.object.as_ref().filter(|_| is(a, GROUP, "clustertrustbundles", "")) else {
+            return Ok(());
+        };
+        let signer = new.str_at(&["spec", "signerName"]);
+        let old = a.old_object.as_deref();
+        if signer.is_empty()
+            || old.is_some_and(|old| same_but_for_references(new, old))
+            || may(&self.authorization, a, "attest", signer)
+        {
+            return Ok(());
+        }
+        Err(forbidden(a, format!("user not permitted to attest for signerName {signer:?}")))
+    }
+}
+
+/// Who answers a PodCertificateRequest may `sign` for its signer. Upstream does this in the storage of the kind; here
+/// it is a plugin that is always on.
+pub struct PodCertificateSigning {
+    authorization: Arc<Authorization>,
+}
+
+impl PodCertificateSigning {
+    pub fn new(authorization: Arc<Authorization>) -> Self {
+        Self { authorization }
+    }
+}
+
+#[async_trait]
+impl Plugin for PodCertificateSigning {
+    fn name(&self) -> &'static str {
+        "PodCertificateRequestSigning"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Update
+    }
+
+    async fn validate(&self, a: &Attributes<'_>) -> Result<(), Status> {
+        if !is(a, GROUP, "podcertificaterequests", "status") {
+            return Ok(());
+        }
+        let (Some(new), Some(old)) = (&a.object, &a.old_object) else { return Ok(()) };
+        let signer = signer(a);
+        if new.get("status") == old.get("status") || may(&self.authorization, a, "sign", &signer) {
+            return Ok(());
+        }
+        let why = format!("User {:?} is not permitted to \"sign\" for signer {signer:?}", a.cx.user.name);
+        let error = Error::forbidden(&Path::new("spec").child("signerName"), why);
+        let kind = GroupKind { group: GROUP.into(), kind: "PodCertificateRequest".into() };
+        Err(Status::invalid(&kind, a.name, &[error]))
     }
 }
 

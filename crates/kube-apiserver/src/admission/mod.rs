@@ -152,6 +152,7 @@ pub fn plugins(names: &[&str], context: &Context) -> Vec<Arc<dyn Plugin>> {
     let check = crate::authz::rbac::escalation::EscalationCheck::new(context.authorization.clone());
     let mut plugins: Vec<Arc<dyn Plugin>> = names.iter().filter_map(|name| plugin(name, context)).collect();
     plugins.push(Arc::new(check));
+    plugins.push(Arc::new(certificates::PodCertificateSigning::new(context.authorization.clone())));
     plugins
 }
 
@@ -181,6 +182,7 @@ fn plugin(name: &str, context: &Context) -> Option<Arc<dyn Plugin>> {
         "CertificateApproval" => Arc::new(certificates::Approval::new(objects, authorization)),
         "CertificateSigning" => Arc::new(certificates::Signing::new(objects, authorization)),
         "CertificateSubjectRestriction" => Arc::new(certificates::SubjectRestriction),
+        "ClusterTrustBundleAttest" => Arc::new(certificates::Attest::new(authorization)),
         "ResourceQuota" => Arc::new(quota::ResourceQuota::new(objects)),
         "PodTopologyLabels" => Arc::new(taints::PodTopologyLabels::new(objects)),
         "MutatingAdmissionWebhook" => {
@@ -193,7 +195,7 @@ fn plugin(name: &str, context: &Context) -> Option<Arc<dyn Plugin>> {
             tracing::warn!(plugin = later, "this admission plugin is not built yet and does nothing");
             return None;
         }
-        // ClusterTrustBundleAttest and NodeDeclaredFeatureValidator act on kinds and gates that are off by default.
+        // NodeDeclaredFeatureValidator acts on gates that are off by default.
         _ => return None,
     })
 }

@@ -1,6 +1,8 @@
 //! NodeRestriction: what the node authorizer lets a kubelet write, it may write about itself only: its node
 //! object (not its taints, only some labels), the status of its pods, mirror pods, tokens of its pods.
 
+mod pod_certificates;
+
 use std::sync::Arc;
 
 use api::{Map, Value};
@@ -58,6 +60,14 @@ impl NodeRestriction {
             ("certificates.k8s.io", "certificatesigningrequests", "") => certificate_request(a),
             _ => Ok(()),
         }
+    }
+
+    /// Refusals that another try may not meet are no 403.
+    fn verdict(&self, node: &str, a: &Attributes<'_>) -> Result<(), Status> {
+        if (&*a.resource.group, &*a.resource.resource) == ("certificates.k8s.io", "podcertificaterequests") {
+            return self.pod_certificate_request(node, a);
+        }
+        self.check(node, a).map_err(|why| forbidden(a, why))
     }
 
     /// The pod that the request is about, as it is stored.
@@ -257,12 +267,10 @@ impl Plugin for NodeRestriction {
 
     async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         let Some(node) = node::node_identity(&a.cx.user) else { return Ok(()) };
-        let verdict = if node.is_empty() {
-            no(format!("could not determine node from user {:?}", a.cx.user.name))
-        } else {
-            self.check(node, a)
-        };
-        verdict.map_err(|why| forbidden(a, why))
+        if node.is_empty() {
+            return Err(forbidden(a, format!("could not determine node from user {:?}", a.cx.user.name)));
+        }
+        self.verdict(node, a)
     }
 }
 

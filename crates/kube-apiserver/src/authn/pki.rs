@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 pub struct Block {
     pub label: String,
     pub der: Vec<u8>,
+    /// It has lines such as `Proc-Type: 4`, which are skipped.
+    pub headers: bool,
 }
 
 /// All well-formed blocks of a PEM text; text around them is skipped, as Go's `pem.Decode` does.
@@ -19,13 +21,14 @@ pub fn blocks(pem: &str) -> Vec<Block> {
         let Some((label, after)) = rest.split_once("-----") else { break };
         let end = format!("-----END {label}-----");
         let Some(stop) = after.find(&end) else { continue };
+        let headers = after[..stop].contains(':');
         let body: String = after[..stop]
             .lines()
             .filter(|line| !line.contains(':'))
             .flat_map(|line| line.chars().filter(|c| !c.is_whitespace()))
             .collect();
         if let Ok(der) = STANDARD.decode(body) {
-            found.push(Block { label: label.to_owned(), der });
+            found.push(Block { label: label.to_owned(), der, headers });
         }
         rest = &after[stop + end.len()..];
     }
@@ -74,8 +77,8 @@ mod tests {
         let pem = "junk\n-----BEGIN A-----\nAQID\n-----END A-----\nmore\n-----BEGIN B B-----\nk: v\n\nBA==\n-----END B B-----\n";
         let found = blocks(pem);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0], Block { label: "A".into(), der: vec![1, 2, 3] });
-        assert_eq!(found[1], Block { label: "B B".into(), der: vec![4] });
+        assert_eq!(found[0], Block { label: "A".into(), der: vec![1, 2, 3], headers: false });
+        assert_eq!(found[1], Block { label: "B B".into(), der: vec![4], headers: true });
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! Kinds with little behaviour: leases, certificates, runtime classes, API services, DRA, scheduling, migration.
 
+mod pod_certificate;
+pub mod signers;
+mod trust_bundle;
+
+pub use pod_certificate::POD_CERTIFICATE_REQUEST;
+pub use trust_bundle::CLUSTER_TRUST_BUNDLE;
+
 use api::{Map, Value};
 use apimachinery::field::{Error, Path};
 
@@ -143,31 +150,6 @@ fn csr_condition(o: &Value) -> String {
     }
     words.join(",")
 }
-
-pub const CLUSTER_TRUST_BUNDLE: Kind = Kind {
-    cells: Some(|o, _| vec![cells::name(o), cells::or_none(o.str_at(&["spec", "signerName"]))]),
-    // `signer:name` is a name here.
-    name: Some(|name| name.split(':').flat_map(super::names::dns1123_subdomain).collect()),
-    ..PLAIN
-};
-
-pub const POD_CERTIFICATE_REQUEST: Kind = Kind {
-    status: StatusField::Own,
-    cells: Some(|o, _| {
-        let spec = |name: &str| Value::from(o.str_at(&["spec", name]));
-        let state = map_at(o, &["status"]).items("conditions").map(|c| c.text("type").to_owned()).next();
-        vec![
-            cells::name(o),
-            spec("podName"),
-            spec("serviceAccountName"),
-            spec("nodeName"),
-            spec("signerName"),
-            state.unwrap_or_else(|| "Pending".into()).into(),
-            "".into(),
-        ]
-    }),
-    ..PLAIN
-};
 
 pub const RUNTIME_CLASS: Kind = Kind {
     validate_update: |object, old, errors| errors.extend(validation::immutable(object, old, &["handler"])),

@@ -1,7 +1,13 @@
-//! Approves kubelets' client certificates, signs approved requests, and cleans old ones up.
+//! Approves kubelets' client certificates, signs approved requests, and cleans old ones up. Beside them: the cleaner
+//! of pods' requests, and the publisher of the API server's trust anchors.
 
 pub mod plan;
+mod pod_requests;
 mod sign;
+mod trust_bundle;
+
+pub use pod_requests::run_pod_request_cleaner;
+pub use trust_bundle::run_trust_bundle_publisher;
 
 use std::sync::Arc;
 use std::time::Duration;

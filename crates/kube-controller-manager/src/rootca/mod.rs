@@ -83,7 +83,7 @@ fn plan(present: Option<&ConfigMap>, namespace: &str, authorities: &str) -> Opti
 }
 
 /// PEM text of the authorities.
-async fn authorities(context: &Context) -> Option<String> {
+pub(crate) async fn authorities(context: &Context) -> Option<String> {
     let options = &context.options;
     if !options.root_ca_file.is_empty() {
         return match tokio::fs::read_to_string(&options.root_ca_file).await {

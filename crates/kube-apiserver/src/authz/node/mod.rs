@@ -98,6 +98,7 @@ impl NodeAuthorizer {
                 self.get(node, a, |s| s.reaches(node, Kind::ResourceClaim, a))
             }
             ("resource.k8s.io", "resourceslices") => self.resource_slice(node, a),
+            ("certificates.k8s.io", "podcertificaterequests") => self.pod_certificate_request(node, a),
             ("storage.k8s.io", "volumeattachments") => self.get(node, a, |s| s.attached_to(node, a.name)),
             ("storage.k8s.io", "csinodes") => own_csi_node(node, a),
             ("coordination.k8s.io", "leases") => own_lease(node, a),
@@ -178,6 +179,24 @@ impl NodeAuthorizer {
             ("", "list" | "watch") => no("can only list/watch pods with spec.nodeName field selector"),
             ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
             _ => no(""),
+        }
+    }
+
+    /// What it creates is checked by NodeRestriction.
+    fn pod_certificate_request(&self, node: &str, a: &Attributes<'_>) -> Opinion {
+        if !a.subresource.is_empty() {
+            return no("nodes may not access the status subresource of PodCertificateRequests");
+        }
+        match a.verb {
+            "create" => Ok(()),
+            "get" => {
+                let resource = GroupResource::new("certificates.k8s.io", "podcertificaterequests");
+                let request = self.objects.get(&resource, a.namespace, a.name);
+                related(node, request.is_some_and(|r| r.value.str_at(&["spec", "nodeName"]) == node))
+            }
+            "list" | "watch" if selects(a.field_selector, "spec.nodeName", node) => Ok(()),
+            "list" | "watch" => no("can only list/watch podcertificaterequests with nodeName field selector"),
+            verb => Err(format!("nodes may not {verb} podcertificaterequests")),
         }
     }
 
@@ -292,7 +311,6 @@ fn node_rules() -> Vec<Rule> {
         rule("events.k8s.io", "events", "create,update,patch"),
         rule("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch"),
         rule("certificates.k8s.io", "clustertrustbundles", read),
-        rule("certificates.k8s.io", "podcertificaterequests", "create,get,list,watch"),
         rule("storage.k8s.io", "csidrivers", read),
         rule("node.k8s.io", "runtimeclasses", read),
     ]

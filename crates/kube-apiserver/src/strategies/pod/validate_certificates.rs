@@ -6,7 +6,8 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::names;
 
 use super::super::fields::Fields;
-use super::super::{selectors, validation};
+use super::super::misc::signers;
+use super::super::selectors;
 use super::validate_container;
 
 const KEY_TYPES: [&str; 6] = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
@@ -20,7 +21,7 @@ const LONGEST_OWN: i64 = 86_400;
 
 /// `podCertificate`.
 pub fn pod_certificate(source: &Map, path: &Path, errors: &mut ErrorList) {
-    signer(source.text("signerName"), &path.child("signerName"), errors);
+    signers::signer_name(source.text("signerName"), &path.child("signerName"), errors);
     let key = source.text("keyType");
     if !KEY_TYPES.contains(&key) {
         errors.push(Error::not_supported(&path.child("keyType"), key, &KEY_TYPES));
@@ -36,7 +37,7 @@ pub fn pod_certificate(source: &Map, path: &Path, errors: &mut ErrorList) {
         validate_container::local_path(source.text(name), &path.child(name), errors);
     }
     if let Some(annotations) = source.sub("userAnnotations") {
-        user_annotations(annotations, &path.child("userAnnotations"), errors);
+        signers::user_annotations(annotations, &path.child("userAnnotations"), errors);
     }
 }
 
@@ -48,34 +49,6 @@ fn lifetime(seconds: i64, signer: &str, path: &Path, errors: &mut ErrorList) {
         _ => return,
     };
     errors.push(Error::invalid(path, &seconds, format!("if provided, maxExpirationSeconds must be {bound}")));
-}
-
-fn user_annotations(annotations: &Map, path: &Path, errors: &mut ErrorList) {
-    validation::annotations(annotations, path, errors);
-    for key in annotations.keys().filter(|key| !key.contains('/')) {
-        let why = "must be a domain-prefixed key (such as \"acme.io/foo\")";
-        errors.push(Error::invalid(path, key.as_str(), why));
-    }
-}
-
-/// `example.com/name`.
-fn signer(name: &str, path: &Path, errors: &mut ErrorList) {
-    if name.is_empty() {
-        errors.push(Error::required(path, ""));
-        return;
-    }
-    let Some((domain, rest)) = name.split_once('/').filter(|(_, rest)| !rest.contains('/')) else {
-        let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        errors.push(Error::invalid(path, name, why));
-        return;
-    };
-    for why in names::dns1123_subdomain(domain).into_iter().chain(names::dns1123_subdomain(rest)) {
-        errors.push(Error::invalid(path, name, why));
-    }
-    if !domain.contains('.') {
-        let why = "should be a domain with at least two segments separated by dots";
-        errors.push(Error::invalid(path, domain, why));
-    }
 }
 
 /// `clusterTrustBundle`: one by its name, or all of a signer that match.
@@ -92,7 +65,7 @@ pub fn trust_bundle(source: &Map, path: &Path, errors: &mut ErrorList) {
         }
         (false, true) => by_name(source, name, path, errors),
         (true, false) => {
-            signer(from, &path.child("signerName"), errors);
+            signers::signer_name(from, &path.child("signerName"), errors);
             if let Some(selector) = source.sub("labelSelector") {
                 selectors::validate(selector, &path.child("labelSelector"), errors);
             }
