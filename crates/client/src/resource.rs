@@ -216,6 +216,7 @@ resources! {
     VOLUME_ATTRIBUTES_CLASSES = "storage.k8s.io" "v1" "volumeattributesclasses" "VolumeAttributesClass" false;
     RESOURCE_QUOTAS = "" "v1" "resourcequotas" "ResourceQuota" true;
     CRON_JOBS = "batch" "v1" "cronjobs" "CronJob" true;
+    HORIZONTAL_POD_AUTOSCALERS = "autoscaling" "v2" "horizontalpodautoscalers" "HorizontalPodAutoscaler" true;
     CSI_NODES = "storage.k8s.io" "v1" "csinodes" "CSINode" false;
     POD_DISRUPTION_BUDGETS = "policy" "v1" "poddisruptionbudgets" "PodDisruptionBudget" true;
     SERVICE_CIDRS = "networking.k8s.io" "v1" "servicecidrs" "ServiceCIDR" false;

@@ -6,6 +6,7 @@ use client::{Api, Informer, InformerOptions, ObjectMeta, View, resource};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::plan::Csr;
+use crate::views::autoscaling::HorizontalPodAutoscaler;
 use crate::views::batch::{CronJob, Job};
 use crate::views::disruption::PodDisruptionBudget;
 use crate::views::quota::ResourceQuota;
@@ -66,6 +67,7 @@ pub struct Informers {
     disruption_budgets: OnceLock<Informer<PodDisruptionBudget>>,
     resource_quotas: OnceLock<Informer<ResourceQuota>>,
     stateful_sets: OnceLock<Informer<StatefulSet>>,
+    autoscalers: OnceLock<Informer<HorizontalPodAutoscaler>>,
     cron_jobs: OnceLock<Informer<CronJob>>,
     volume_attributes_classes: OnceLock<Informer<VolumeAttributesClass>>,
     storage_classes: OnceLock<Informer<StorageClass>>,
@@ -99,6 +101,7 @@ impl Informers {
             disruption_budgets: OnceLock::new(),
             resource_quotas: OnceLock::new(),
             stateful_sets: OnceLock::new(),
+            autoscalers: OnceLock::new(),
             cron_jobs: OnceLock::new(),
             volume_attributes_classes: OnceLock::new(),
             storage_classes: OnceLock::new(),
@@ -265,6 +268,10 @@ impl Informers {
 
     pub fn cron_jobs(&self) -> Informer<CronJob> {
         self.begin(&self.cron_jobs, || self.all(resource::CRON_JOBS))
+    }
+
+    pub fn autoscalers(&self) -> Informer<HorizontalPodAutoscaler> {
+        self.begin(&self.autoscalers, || self.all(resource::HORIZONTAL_POD_AUTOSCALERS))
     }
 
     pub fn stateful_sets(&self) -> Informer<StatefulSet> {

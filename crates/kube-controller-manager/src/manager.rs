@@ -16,9 +16,9 @@ use crate::informers::Informers;
 use crate::options::{DEFAULT_PORT, Options};
 use crate::{
     bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints,
-    endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle, podgc,
-    replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttl, ttlafterfinished,
-    volumebinder, volumeprotection,
+    endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle,
+    podautoscaler, podgc, replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttl,
+    ttlafterfinished, volumebinder, volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,8 @@ const CONTROLLERS: &[Entry] = controllers! {
     "certificatesigningrequest-approving-controller" "csrapproving" true => certificates::run_approver;
     "certificatesigningrequest-signing-controller" "csrsigning" true => certificates::run_signer;
     "certificatesigningrequest-cleaner-controller" "csrcleaner" true => certificates::run_cleaner;
+    "podcertificaterequest-cleaner-controller" "podcertificaterequest-cleaner" true => certificates::run_pod_request_cleaner;
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller" "kube-apiserver-serving-clustertrustbundle-publisher" true => certificates::run_trust_bundle_publisher;
     "bootstrap-signer-controller" "bootstrapsigner" false => bootstrap::run_signer;
     "token-cleaner-controller" "tokencleaner" false => bootstrap::run_cleaner;
     "clusterrole-aggregation-controller" "clusterrole-aggregation" true => clusterroleaggregation::run;
@@ -79,6 +81,7 @@ const CONTROLLERS: &[Entry] = controllers! {
     "statefulset-controller" "statefulset" true => statefulset::run;
     "resourcequota-controller" "resourcequota" true => resourcequota::run;
     "disruption-controller" "disruption" true => disruption::run;
+    "horizontal-pod-autoscaler-controller" "horizontalpodautoscaling" true => podautoscaler::run;
     "cronjob-controller" "cronjob" true => cronjob::run;
     "persistentvolume-binder-controller" "persistentvolume-binder" true => volumebinder::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection" true => volumeprotection::run_claims;
@@ -88,7 +91,6 @@ const CONTROLLERS: &[Entry] = controllers! {
 
 /// Upstream's controllers that are not built yet: name and alias.
 const NOT_YET: &[(&str, &str)] = &[
-    ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
     ("persistentvolume-attach-detach-controller", "attachdetach"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
@@ -104,11 +106,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("selinux-warning-controller", "selinux-warning"),
     ("resourceclaim-controller", "resource-claim-controller"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
-    (
-        "kube-apiserver-serving-clustertrustbundle-publisher-controller",
-        "kube-apiserver-serving-clustertrustbundle-publisher",
-    ),
-    ("podcertificaterequest-cleaner-controller", "podcertificaterequest-cleaner"),
 ];
 
 /// Runs until `shutdown`, or until the lease is lost.

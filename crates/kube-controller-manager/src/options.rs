@@ -30,6 +30,8 @@ pub struct Options {
     pub certificates: Certificates,
     #[command(flatten)]
     pub nodes: Nodes,
+    #[command(flatten)]
+    pub autoscaling: Autoscaling,
 
     #[arg(long, default_value = "")]
     pub feature_gates: FeatureGates,
@@ -92,6 +94,8 @@ pub struct Concurrency {
     #[arg(long, default_value_t = 5)]
     pub concurrent_cron_job_syncs: usize,
     #[arg(long, default_value_t = 5)]
+    pub concurrent_horizontal_pod_autoscaler_syncs: usize,
+    #[arg(long, default_value_t = 5)]
     pub concurrent_statefulset_syncs: usize,
     #[arg(long, default_value_t = 5)]
     pub concurrent_resource_quota_syncs: usize,
@@ -146,6 +150,25 @@ pub struct Nodes {
     pub large_cluster_size_threshold: i32,
 }
 
+/// How the horizontal pod autoscaler looks at metrics.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Autoscaling {
+    #[arg(long, default_value = "15s")]
+    pub horizontal_pod_autoscaler_sync_period: GoDuration,
+    /// How long recommendations hold back a scaling down.
+    #[arg(long, default_value = "5m")]
+    pub horizontal_pod_autoscaler_downscale_stabilization: GoDuration,
+    /// By which share use may differ from its target.
+    #[arg(long, default_value_t = 0.1)]
+    pub horizontal_pod_autoscaler_tolerance: f64,
+    /// After its start a pod's processor time counts only while it is ready.
+    #[arg(long, default_value = "5m")]
+    pub horizontal_pod_autoscaler_cpu_initialization_period: GoDuration,
+    /// A pod that has been unready only within this after its start never was ready.
+    #[arg(long, default_value = "30s")]
+    pub horizontal_pod_autoscaler_initial_readiness_delay: GoDuration,
+}
+
 /// Upstream's flags that are not built.
 pub const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::refuse("cloud-config"),
@@ -158,7 +181,6 @@ pub const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::warn_bool("disable-force-detach-on-timeout"),
     UnbuiltFlag::warn("attach-detach-reconcile-sync-period"),
     UnbuiltFlag::warn("concurrent-ephemeralvolume-syncs"),
-    UnbuiltFlag::warn("concurrent-horizontal-pod-autoscaler-syncs"),
     UnbuiltFlag::warn("concurrent-resource-claim-syncs"),
     UnbuiltFlag::warn("concurrent-service-syncs"),
     UnbuiltFlag::warn("concurrent-validating-admission-policy-status-syncs"),
@@ -176,11 +198,6 @@ pub const UNBUILT: &[UnbuiltFlag] = &[
     UnbuiltFlag::warn("mirroring-endpointslice-updates-batch-period"),
     UnbuiltFlag::warn("external-cloud-volume-plugin"),
     UnbuiltFlag::warn("cloud-provider"),
-    UnbuiltFlag::warn("horizontal-pod-autoscaler-cpu-initialization-period"),
-    UnbuiltFlag::warn("horizontal-pod-autoscaler-downscale-stabilization"),
-    UnbuiltFlag::warn("horizontal-pod-autoscaler-initial-readiness-delay"),
-    UnbuiltFlag::warn("horizontal-pod-autoscaler-sync-period"),
-    UnbuiltFlag::warn("horizontal-pod-autoscaler-tolerance"),
     UnbuiltFlag::warn("legacy-service-account-token-clean-up-period"),
     UnbuiltFlag::warn("log-json-info-buffer-size"),
     UnbuiltFlag::warn_bool("log-json-split-stream"),

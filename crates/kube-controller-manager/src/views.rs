@@ -1,6 +1,7 @@
 //! What the controllers read of objects: one small struct a kind, shared by all controllers of the process, so
 //! that each event is decoded once.
 
+pub mod autoscaling;
 pub mod batch;
 pub mod core;
 pub mod disruption;

@@ -7,17 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::discovery::discover;
 use client::events::{ObjectReference, Recorder};
 use client::{Api, Error, ObjectKey, OwnerReference, Patch, Store, Time, WorkQueue, Writes, resource};
-use http::Method;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::context::{Context, on_change};
 use crate::control::OnlyMeta;
 use crate::informers::BY_NAMESPACE;
+use crate::scales;
 use crate::views::disruption::{BudgetStatus, PodDisruptionBudget};
 use crate::views::stateful::StatefulSet;
 use crate::views::{Deployment, Pod, ReplicaSet};
@@ -209,23 +207,10 @@ impl Controller {
 
     /// The scale of any other controller, by its `scale` subresource.
     async fn asked_scale(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), ScaleError> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Scale {
-            metadata: client::ObjectMeta,
-            spec: Replicas,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Replicas {
-            replicas: i32,
-        }
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let served = discover(&self.api).await?.resources.into_iter().map(|d| d.resource);
-        let kind = served.into_iter().find(|r| r.kind == *owner.kind && r.group == group);
+        let kind = scales::resource_of(&self.api, group, &owner.kind).await?;
         let kind = kind.ok_or_else(|| ScaleError::NoController(pod.metadata.name.to_string()))?;
-        let path = kind.path(&pod.metadata.namespace, &owner.name, "scale");
-        match self.api.request::<Scale>(Method::GET, &path, None).await {
+        match scales::get(&self.api, &kind, &pod.metadata.namespace, &owner.name).await {
             Ok(scale) if scale.metadata.uid == owner.uid => Ok((owner.uid.to_string(), scale.spec.replicas)),
             Ok(_) => Err(ScaleError::NoController(pod.metadata.name.to_string())),
             Err(e) if e.is_not_found() => Err(ScaleError::NoScale(format!("{}.{group}", kind.plural))),

@@ -1,10 +1,13 @@
 //! Pods and pod templates.
 
+use std::collections::BTreeMap;
+
 use client::{ObjectMeta, StringMap, Time, view};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::autoscaling::Milli;
 use super::node::{NodeSelector, Toleration};
 use super::{Condition, condition};
 
@@ -29,6 +32,8 @@ pub struct PodSpec {
     pub tolerations: Vec<Toleration>,
     pub containers: Vec<Container>,
     pub init_containers: Vec<Container>,
+    /// Of the pod as a whole (KEP-2837).
+    pub resources: Resources,
     pub affinity: Option<Affinity>,
     pub resource_claims: Vec<serde::de::IgnoredAny>,
     /// Only those that name a claim, or get one of their own.
@@ -62,8 +67,23 @@ pub struct ClaimSource {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
+    pub name: CompactString,
     pub ports: Vec<ContainerPort>,
     pub restart_policy: CompactString,
+    pub resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    pub requests: BTreeMap<CompactString, Milli>,
+}
+
+impl Resources {
+    /// In thousandths.
+    fn request(&self, resource: &str) -> Option<i64> {
+        self.requests.get(resource).map(|q| q.0)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -154,6 +174,21 @@ impl Pod {
             (None, Some(_)) => Some(format!("{}-{}", self.metadata.name, v.name).into()),
             (None, None) => None,
         })
+    }
+
+    /// What the pod requests of a resource, in thousandths; or the container of that name, unless that is empty.
+    /// The error is the first container without a request.
+    pub fn requests(&self, resource: &str, container: &str) -> Result<i64, &str> {
+        if let (true, Some(whole)) = (container.is_empty(), self.spec.resources.request(resource)) {
+            return Ok(whole);
+        }
+        let sidecars = self.spec.init_containers.iter().filter(|c| c.restart_policy == "Always");
+        let meant = |c: &&Container| container.is_empty() || c.name == container;
+        let mut sum = 0;
+        for one in self.spec.containers.iter().chain(sidecars).filter(meant) {
+            sum += one.resources.request(resource).ok_or(&*one.name)?;
+        }
+        Ok(sum)
     }
 
     /// Succeeded or Failed.

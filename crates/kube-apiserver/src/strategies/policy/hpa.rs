@@ -1,12 +1,13 @@
 //! HorizontalPodAutoscalers; stored as v2, and in that form except while a v1 object is defaulted.
 
 use api::{Map, Value};
-use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::field::{ErrorList, Path};
 use apiserver::request::RequestContext;
 use apiserver::strategy::Strategy;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::hpa_validation;
 use crate::strategies::cells;
 use crate::strategies::fields::{self, Fields, map, map_at};
 
@@ -44,33 +45,7 @@ impl Strategy for HorizontalPodAutoscaler {
 
     fn validate(&self, _cx: &RequestContext, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let (spec, path) = (map_at(object, &["spec"]), Path::new("spec"));
-        let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or(0));
-        if min < 1 {
-            errors.push(Error::invalid(
-                &path.child("minReplicas"),
-                &min,
-                "must be greater than or equal to 1",
-            ));
-        }
-        if max < min {
-            errors.push(Error::invalid(
-                &path.child("maxReplicas"),
-                &max,
-                "must be greater than or equal to `minReplicas`",
-            ));
-        }
-        let target = spec.sub("scaleTargetRef").cloned().unwrap_or_default();
-        for name in ["kind", "name"] {
-            if target.text(name).is_empty() {
-                errors.push(Error::required(&path.child("scaleTargetRef").child(name), ""));
-            }
-        }
-        let api_version = target.text("apiVersion");
-        if api_version.is_empty() {
-            let at = path.child("scaleTargetRef").child("apiVersion");
-            errors.push(Error::invalid(&at, api_version, "apiVersion must specify API group"));
-        }
+        hpa_validation::spec(map_at(object, &["spec"]), &Path::new("spec"), &mut errors);
         errors
     }
 

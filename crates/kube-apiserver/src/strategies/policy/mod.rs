@@ -3,5 +3,6 @@
 pub mod admission;
 pub mod flowcontrol;
 pub mod hpa;
+mod hpa_validation;
 pub mod pdb;
 pub mod rbac;

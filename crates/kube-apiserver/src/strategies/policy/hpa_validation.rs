@@ -1,0 +1,246 @@
+//! What an autoscaler's metrics and behavior must be like. The words are upstream's, since users know them.
+
+use api::{Map, Value};
+use apimachinery::field::{Error, ErrorList, Path};
+
+use crate::strategies::fields::Fields;
+use crate::strategies::{names, quantities, validation};
+
+/// The longest time that recommendations may count, and the longest period of a policy, in seconds.
+const MOST_STABILIZATION: i64 = 3600;
+const MOST_PERIOD: i64 = 1800;
+
+/// `spec` of an autoscaler, in the form of autoscaling/v2.
+pub fn spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
+    let (min, max) = (spec.int("minReplicas"), spec.int("maxReplicas").unwrap_or(0));
+    if let Some(min) = min.filter(|min| *min < 1) {
+        errors.push(Error::invalid(&path.child("minReplicas"), &min, "must be greater than or equal to 1"));
+    }
+    if max < 1 {
+        errors.push(Error::invalid(&path.child("maxReplicas"), &max, "must be greater than 0"));
+    }
+    if min.is_some_and(|min| max < min) {
+        let why = "must be greater than or equal to `minReplicas`";
+        errors.push(Error::invalid(&path.child("maxReplicas"), &max, why));
+    }
+    let empty = Map::default();
+    reference(spec.sub("scaleTargetRef").unwrap_or(&empty), &path.child("scaleTargetRef"), errors);
+    for (i, metric) in spec.items("metrics").enumerate() {
+        self::metric(metric, &path.child("metrics").index(i), errors);
+    }
+    let behavior = spec.sub("behavior").unwrap_or(&empty);
+    for name in ["scaleUp", "scaleDown"] {
+        if let Some(rules) = behavior.sub(name) {
+            self::rules(rules, &path.child("behavior").child(name), errors);
+        }
+    }
+}
+
+fn reference(object: &Map, path: &Path, errors: &mut ErrorList) {
+    for name in ["kind", "name"] {
+        let (text, at) = (object.text(name), path.child(name));
+        if text.is_empty() {
+            errors.push(Error::required(&at, ""));
+        }
+        errors.extend(names::path_segment(text).into_iter().map(|why| Error::invalid(&at, text, why)));
+    }
+    let api_version = object.text("apiVersion");
+    let wrong = match api_version.split_once('/') {
+        _ if api_version.is_empty() => Some("apiVersion must specify API group"),
+        Some((_, rest)) if rest.contains('/') => Some("unexpected GroupVersion string"),
+        _ => None,
+    };
+    if let Some(why) = wrong {
+        errors.push(Error::invalid(&path.child("apiVersion"), api_version, why));
+    }
+}
+
+/// Each type of metric, the field that holds it, and what that field must be like.
+type Source = (&'static str, &'static str, fn(&Map, &Path, &mut ErrorList));
+const SOURCES: [Source; 5] = [
+    ("ContainerResource", "containerResource", container_resource),
+    ("External", "external", external),
+    ("Object", "object", object),
+    ("Pods", "pods", pods),
+    ("Resource", "resource", resource),
+];
+
+fn metric(metric: &Map, path: &Path, errors: &mut ErrorList) {
+    let kind = metric.text("type");
+    if kind.is_empty() {
+        errors.push(Error::required(&path.child("type"), "must specify a metric source type"));
+    }
+    let meant = SOURCES.iter().find(|(name, ..)| *name == kind);
+    if meant.is_none() {
+        errors.push(Error::not_supported(&path.child("type"), kind, &SOURCES.map(|(name, ..)| name)));
+    }
+    let mut present = SOURCES.iter().filter(|(_, field, _)| metric.has(field));
+    if let Some((_, field, check)) = present.clone().next()
+        && let Some(source) = metric.sub(field)
+    {
+        check(source, &path.child(field), errors);
+    }
+    let expected = meant.map_or("", |(_, field, _)| field);
+    if !metric.has(expected) {
+        let why = "must populate information for the given metric source";
+        errors.push(Error::required(&path.child(expected), why));
+    }
+    if present.clone().count() > 1 {
+        for (_, field, _) in present.by_ref().filter(|(_, field, _)| *field != expected) {
+            errors.push(Error::forbidden(&path.child(field), "must populate the given metric source only"));
+        }
+    }
+}
+
+fn resource(source: &Map, path: &Path, errors: &mut ErrorList) {
+    if source.text("name").is_empty() {
+        errors.push(Error::required(&path.child("name"), "must specify a resource name"));
+    }
+    resource_target(source, path, errors);
+}
+
+fn container_resource(source: &Map, path: &Path, errors: &mut ErrorList) {
+    if source.text("name").is_empty() {
+        errors.push(Error::required(&path.child("name"), "must specify a resource name"));
+    }
+    if source.text("container").is_empty() {
+        errors.push(Error::required(&path.child("container"), "must specify a container"));
+    }
+    resource_target(source, path, errors);
+}
+
+fn resource_target(source: &Map, path: &Path, errors: &mut ErrorList) {
+    let (target, at) = target(source, path, errors);
+    match (target.has("averageUtilization"), target.has("averageValue")) {
+        (false, false) => {
+            let why = "must set either a target raw value or a target utilization";
+            errors.push(Error::required(&at.child("averageUtilization"), why));
+        }
+        (true, true) => {
+            let why = "may not set both a target raw value and a target utilization";
+            errors.push(Error::forbidden(&at.child("averageValue"), why));
+        }
+        _ => {}
+    }
+}
+
+fn object(source: &Map, path: &Path, errors: &mut ErrorList) {
+    let described = source.sub("describedObject").cloned().unwrap_or_default();
+    reference(&described, &path.child("describedObject"), errors);
+    identifier(source, path, errors);
+    let (target, at) = target(source, path, errors);
+    if !target.has("value") && !target.has("averageValue") {
+        let why = "must set either a target value for metric or a per-pod target";
+        errors.push(Error::required(&at.child("averageValue"), why));
+    }
+}
+
+fn external(source: &Map, path: &Path, errors: &mut ErrorList) {
+    identifier(source, path, errors);
+    let (target, at) = target(source, path, errors);
+    match (target.has("value"), target.has("averageValue")) {
+        (false, false) => {
+            let why = "must set either a target value for metric or a per-pod target";
+            errors.push(Error::required(&at.child("averageValue"), why));
+        }
+        (true, true) => {
+            let why = "may not set both a target value for metric and a per-pod target";
+            errors.push(Error::forbidden(&at.child("value"), why));
+        }
+        _ => {}
+    }
+}
+
+fn pods(source: &Map, path: &Path, errors: &mut ErrorList) {
+    identifier(source, path, errors);
+    let (target, at) = target(source, path, errors);
+    if !target.get("averageValue").is_some_and(is_positive) {
+        errors
+            .push(Error::required(&at.child("averageValue"), "must specify a positive target averageValue"));
+    }
+}
+
+fn identifier(source: &Map, path: &Path, errors: &mut ErrorList) {
+    let metric = source.sub("metric").cloned().unwrap_or_default();
+    let (name, at) = (metric.text("name"), path.child("metric").child("name"));
+    if name.is_empty() {
+        errors.push(Error::required(&at, "must specify a metric name"));
+    }
+    errors.extend(names::path_segment(name).into_iter().map(|why| Error::invalid(&at, name, why)));
+}
+
+/// The target, checked by itself.
+fn target(source: &Map, path: &Path, errors: &mut ErrorList) -> (Map, Path) {
+    let (target, at) = (source.sub("target").cloned().unwrap_or_default(), path.child("target"));
+    let kind = target.text("type");
+    match kind {
+        "" => errors.push(Error::required(&at.child("type"), "must specify a metric target type")),
+        "Utilization" | "Value" | "AverageValue" => {}
+        _ => {
+            let why = "must be either Utilization, Value, or AverageValue";
+            errors.push(Error::invalid(&at.child("type"), kind, why));
+        }
+    }
+    let mut positive = |name: &str| {
+        if let Some(value) = target.get(name).filter(|v| !is_positive(v)) {
+            let shown = quantities::parse(value).map(|q| q.to_string()).unwrap_or_default();
+            errors.push(Error::invalid(&at.child(name), shown.as_str(), "must be positive"));
+        }
+    };
+    positive("value");
+    positive("averageValue");
+    if let Some(percent) = target.int("averageUtilization").filter(|n| *n < 1) {
+        errors.push(Error::invalid(&at.child("averageUtilization"), &percent, "must be greater than 0"));
+    }
+    (target, at)
+}
+
+fn is_positive(value: &Value) -> bool {
+    !quantities::is_negative(value) && !quantities::is_zero(value)
+}
+
+fn rules(rules: &Map, path: &Path, errors: &mut ErrorList) {
+    if let Some(window) = rules.int("stabilizationWindowSeconds") {
+        let at = path.child("stabilizationWindowSeconds");
+        let most = format!("must be less than or equal to {MOST_STABILIZATION}");
+        if window < 0 {
+            errors.push(Error::invalid(&at, &window, "must be greater than or equal to zero"));
+        }
+        if window > MOST_STABILIZATION {
+            errors.push(Error::invalid(&at, &window, most));
+        }
+    }
+    if rules.has("selectPolicy") {
+        let supported = ["Disabled", "Max", "Min"];
+        let at = path.child("selectPolicy");
+        if !supported.contains(&rules.text("selectPolicy")) {
+            errors.push(Error::not_supported(&at, rules.text("selectPolicy"), &supported));
+        }
+    }
+    let at = path.child("policies");
+    if rules.list("policies").is_empty() {
+        errors.push(Error::required(&at, "must specify at least one Policy"));
+    }
+    for (i, policy) in rules.items("policies").enumerate() {
+        self::policy(policy, &at.index(i), errors);
+    }
+    if let Some(share) = rules.get("tolerance").filter(|q| quantities::is_negative(q)) {
+        let shown = quantities::parse(share).map(|q| q.to_string()).unwrap_or_default();
+        errors.push(Error::invalid(&path.child("tolerance"), shown.as_str(), validation::NON_NEGATIVE));
+    }
+}
+
+fn policy(policy: &Map, path: &Path, errors: &mut ErrorList) {
+    let supported = ["Percent", "Pods"];
+    if !supported.contains(&policy.text("type")) {
+        errors.push(Error::not_supported(&path.child("type"), policy.text("type"), &supported));
+    }
+    for name in ["value", "periodSeconds"] {
+        validation::positive(errors, policy.int(name).unwrap_or(0), &path.child(name));
+    }
+    let period = policy.int("periodSeconds").unwrap_or(0);
+    if period > MOST_PERIOD {
+        let why = format!("must be less than or equal to {MOST_PERIOD}");
+        errors.push(Error::invalid(&path.child("periodSeconds"), &period, why));
+    }
+}
