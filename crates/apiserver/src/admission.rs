@@ -1,6 +1,8 @@
 //! The contract of admission plugins: what looks at, changes or refuses an object between authorization and
 //! storage (the registry calls mutating ones before validation, validating ones after).
 
+mod rounds;
+
 use std::sync::Arc;
 
 use api::Value;
@@ -8,6 +10,8 @@ use apimachinery::{GroupVersionKind, GroupVersionResource, Status};
 use async_trait::async_trait;
 
 use crate::request::RequestContext;
+
+pub use rounds::Rounds;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -36,6 +40,8 @@ pub struct Attributes<'a> {
     pub old_object: Option<Arc<Value>>,
     /// CreateOptions, UpdateOptions, DeleteOptions or PatchOptions.
     pub options: Value,
+    /// How often mutating plugins run.
+    pub rounds: Rounds,
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use api::{Map, Value};
 use apimachinery::{GroupVersionKind, Status};
 
 use super::Asked;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Rounds};
 use crate::catalog::Served;
 use crate::endpoint::Query;
 
@@ -29,6 +29,7 @@ async fn admit(
         object: Some(object),
         old_object: None,
         options: Value::map(),
+        rounds: Rounds::default(),
     };
     registry.mutate(&mut attributes).await?;
     registry.admit(&attributes).await?;

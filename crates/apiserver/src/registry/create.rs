@@ -10,7 +10,7 @@ use etcd::{Compare, Op, PutRequest, Txn};
 use super::stored::Stored;
 use super::timers::timed;
 use super::{KindVersions, Registry, convert, meta, store_error};
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Rounds};
 use crate::cache::Entry;
 use crate::catalog::Served;
 use crate::request::RequestContext;
@@ -51,6 +51,7 @@ pub(super) fn attributes<'a>(
         object,
         old_object,
         options,
+        rounds: Rounds::default(),
     }
 }
 
@@ -58,12 +59,16 @@ impl Registry {
     /// The chain of mutating plugins.
     pub async fn mutate(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         let plugins = self.plugins.load_full();
-        for plugin in plugins.iter() {
-            if plugin.handles(attributes.operation) {
-                plugin.mutate(attributes).await?;
+        loop {
+            for plugin in plugins.iter() {
+                if plugin.handles(attributes.operation) {
+                    plugin.mutate(attributes).await?;
+                }
+            }
+            if !attributes.rounds.next() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// The chain of validating plugins.
@@ -211,6 +216,7 @@ impl Registry {
             object: Some(convert::one_from_storage(served, &object).await?),
             old_object: None,
             options: attributes.options.clone(),
+            rounds: Rounds::default(),
         };
         self.admit(&attributes).await?;
         let key = stored.key(&namespace, &name);

@@ -69,6 +69,7 @@ impl Request {
             object: self.object,
             old_object: self.old.map(Arc::new),
             options: Value::Null,
+            rounds: apiserver::admission::Rounds::default(),
         };
         if plugin.handles(a.operation) {
             plugin.mutate(&mut a).await?;

@@ -111,6 +111,7 @@ async fn create(plugin: &dyn Plugin, object: Json, dry_run: bool) -> Result<(Jso
         object: Some(value(object)),
         old_object: None,
         options: value(json!({"kind": "CreateOptions"})),
+        rounds: apiserver::admission::Rounds::default(),
     };
     plugin.mutate(&mut a).await?;
     plugin.validate(&a).await?;
