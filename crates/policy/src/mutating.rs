@@ -11,7 +11,9 @@ use crate::validating::{BUDGET, variables};
 /// A compiled policy.
 #[derive(Clone, Debug)]
 pub struct Mutating {
-    pub ignore_failure: bool,
+    ignore_failure: bool,
+    /// `reinvocationPolicy: IfNeeded`.
+    pub reinvoke: bool,
     conditions: Conditions,
     variables: Vec<Variable>,
     mutations: Vec<Expression>,
@@ -23,7 +25,7 @@ pub enum Patch {
     /// A configuration to be laid over it, without apiVersion and kind.
     Apply(Value),
     /// A JSON patch (RFC 6902).
-    Json(Value),
+    Json(Vec<Value>),
 }
 
 impl Mutating {
@@ -44,6 +46,7 @@ impl Mutating {
         };
         Self {
             ignore_failure: policy.str_at(&["spec", "failurePolicy"]) == "Ignore",
+            reinvoke: policy.str_at(&["spec", "reinvocationPolicy"]) == "IfNeeded",
             conditions: Conditions::compile(list("matchConditions"), params),
             mutations: list("mutations").iter().map(mutation).collect(),
             variables,
@@ -86,7 +89,7 @@ impl Mutating {
 }
 
 /// The operations as JSON has them.
-fn operations(list: &cel::List<'_>) -> Result<Value, String> {
+fn operations(list: &cel::List<'_>) -> Result<Vec<Value>, String> {
     let one = |item: Result<cel::Value<'_>, cel::EvalError>| -> Result<Value, cel::EvalError> {
         let mut tree = item?.to_tree()?;
         let map = tree.as_map_or_make();
@@ -94,7 +97,7 @@ fn operations(list: &cel::List<'_>) -> Result<Value, String> {
         Ok(tree)
     };
     let all: Result<Vec<Value>, _> = list.iter().map(one).collect();
-    all.map(Value::List).map_err(|why| {
+    all.map_err(|why| {
         format!("JSONPath valueExpression evaluated to a type that could not marshal to JSON: {why}")
     })
 }

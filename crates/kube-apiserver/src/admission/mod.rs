@@ -1,17 +1,19 @@
 //! Admission: the plugins of upstream under their names, in upstream's order, chosen by
 //! `--enable-admission-plugins` and `--disable-admission-plugins`.
 //!
-//! Left out: the two CEL policies (a warning when asked for by name), and the plugins of
-//! [`UNSUPPORTED`] (an error when asked for).
+//! Left out: the plugins of [`UNSUPPORTED`] (an error when asked for).
 
 mod always;
 mod certificates;
 pub mod context;
+pub mod criteria;
 mod default_class;
+pub mod evaluation;
 mod limit_ranger;
 mod namespace;
 mod node_restriction;
 mod pod_security;
+pub mod policies;
 mod priority;
 mod quota;
 mod runtime_class;
@@ -72,7 +74,7 @@ const ORDER: [&str; 39] = [
 ];
 
 /// On without being asked for. Those of upstream that are not built yet are not here.
-const DEFAULT_ON: [&str; 21] = [
+const DEFAULT_ON: [&str; 23] = [
     "NamespaceLifecycle",
     "LimitRanger",
     "ServiceAccount",
@@ -90,7 +92,9 @@ const DEFAULT_ON: [&str; 21] = [
     "ClusterTrustBundleAttest",
     "DefaultIngressClass",
     "PodTopologyLabels",
+    "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
+    "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",
     "NodeDeclaredFeatureValidator",
     "ResourceQuota",
@@ -108,9 +112,6 @@ const UNSUPPORTED: [&str; 9] = [
     "PersistentVolumeLabel",
     "OwnerReferencesPermissionEnforcement",
 ];
-
-/// Asking for one of these is a warning: upstream has them on in every cluster.
-const LATER: [&str; 2] = ["MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -147,11 +148,13 @@ pub fn choose(enable: &[String], disable: &[String]) -> Result<Vec<&'static str>
     Ok(ORDER.into_iter().filter(on).collect())
 }
 
-/// The plugins of these names, and first the check that is always on.
+/// The plugins of these names, and the checks that are always on.
 pub fn plugins(names: &[&str], context: &Context) -> Vec<Arc<dyn Plugin>> {
     let check = crate::authz::rbac::escalation::EscalationCheck::new(context.authorization.clone());
+    let grants = policies::ParamGrants::new(context.objects.clone(), context.authorization.clone());
     let mut plugins: Vec<Arc<dyn Plugin>> = names.iter().filter_map(|name| plugin(name, context)).collect();
     plugins.push(Arc::new(check));
+    plugins.push(Arc::new(grants));
     plugins.push(Arc::new(certificates::PodCertificateSigning::new(context.authorization.clone())));
     plugins
 }
@@ -191,10 +194,8 @@ fn plugin(name: &str, context: &Context) -> Option<Arc<dyn Plugin>> {
         "ValidatingAdmissionWebhook" => {
             Arc::new(crate::webhook::admission::Validating::new(context.webhooks.clone()))
         }
-        later if LATER.contains(&later) => {
-            tracing::warn!(plugin = later, "this admission plugin is not built yet and does nothing");
-            return None;
-        }
+        "MutatingAdmissionPolicy" => Arc::new(policies::Mutating::new(objects, authorization)),
+        "ValidatingAdmissionPolicy" => Arc::new(policies::Validating::new(objects, authorization)),
         // NodeDeclaredFeatureValidator acts on gates that are off by default.
         _ => return None,
     })

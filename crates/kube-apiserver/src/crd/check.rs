@@ -1,20 +1,27 @@
 //! Values of a custom resource against its OpenAPI schema, in the words of upstream's validator.
 //!
-//! Deliberately absent: `x-kubernetes-validations` (CEL), whose absence the caller is warned of.
+//! Deliberately absent: `x-kubernetes-validations` (see `expressions`).
 
 use api::Value;
 use apimachinery::field::{Error, ErrorList, ErrorType, Path};
 use regex::Regex;
 
-use super::format;
 use super::structural::{
     Additional, EMBEDDED, INT_OR_STRING, LIST_MAP_KEYS, LIST_TYPE, additional, flag, opened, properties,
 };
+use super::{correlate, format};
 
 /// The errors of a whole object or of a part of one; `path` is "" for the object.
 pub fn check(schema: &Value, value: &Value, path: &str) -> ErrorList {
     let mut out = Found::default();
-    walk(schema, value, path, &mut out);
+    walk(schema, value, None, path, &mut out);
+    out.errors
+}
+
+/// The errors of an update: those of what was so before are let pass (KEP-4008).
+pub fn check_update(schema: &Value, value: &Value, old: &Value) -> ErrorList {
+    let mut out = Found::default();
+    walk(schema, value, Some(old), "", &mut out);
     out.errors
 }
 
@@ -87,7 +94,16 @@ fn count(schema: &Value, key: &str) -> Option<usize> {
     at(schema, key).and_then(Value::as_int).and_then(|n| usize::try_from(n).ok())
 }
 
-fn walk(schema: &Value, value: &Value, path: &str, out: &mut Found) {
+/// `old` is what the value was, where that is known.
+fn walk(schema: &Value, value: &Value, old: Option<&Value>, path: &str, out: &mut Found) {
+    let before = out.errors.len();
+    rules(schema, value, old, path, out);
+    if out.errors.len() > before && old.is_some_and(|old| correlate::equal(schema, value, old)) {
+        out.errors.truncate(before);
+    }
+}
+
+fn rules(schema: &Value, value: &Value, old: Option<&Value>, path: &str, out: &mut Found) {
     if value.is_null() {
         if !flag(schema, "nullable") {
             type_check(schema, value, path, out);
@@ -100,8 +116,8 @@ fn walk(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     match value {
         Value::String(text) => strings(schema, text, value, path, out),
         Value::Int(_) | Value::Float(_) => numbers(schema, value, path, out),
-        Value::List(list) => lists(schema, list, value, path, out),
-        Value::Map(map) => objects(schema, map, path, out),
+        Value::List(list) => lists(schema, list, (value, old), path, out),
+        Value::Map(map) => objects(schema, map, old, path, out),
         _ => {}
     }
     enum_check(schema, value, path, out);
@@ -195,10 +211,12 @@ fn numbers(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     }
 }
 
-fn lists(schema: &Value, list: &[Value], value: &Value, path: &str, out: &mut Found) {
+fn lists(schema: &Value, list: &[Value], whole: (&Value, Option<&Value>), path: &str, out: &mut Found) {
+    let (value, old) = whole;
     if let Some(items) = at(schema, "items") {
         for (i, item) in list.iter().enumerate() {
-            walk(items, item, &format!("{path}[{i}]"), out);
+            let before = old.and_then(|old| correlate::item(schema, old, item));
+            walk(items, item, before, &format!("{path}[{i}]"), out);
         }
     }
     if let Some(min) = count(schema, "minItems").filter(|min| list.len() < *min) {
@@ -213,7 +231,8 @@ fn lists(schema: &Value, list: &[Value], value: &Value, path: &str, out: &mut Fo
     }
 }
 
-fn objects(schema: &Value, map: &api::Map, path: &str, out: &mut Found) {
+fn objects(schema: &Value, map: &api::Map, old: Option<&Value>, path: &str, out: &mut Found) {
+    let before = |name: &str| old.and_then(|old| old.get(name));
     if let Some(max) = count(schema, "maxProperties").filter(|max| map.len() > *max) {
         out.errors.push(Error::too_many(&field_path(path), map.len(), max));
     }
@@ -230,13 +249,13 @@ fn objects(schema: &Value, map: &api::Map, path: &str, out: &mut Found) {
     }
     for (name, of) in properties(schema) {
         if let Some(value) = map.get(name) {
-            walk(of, value, &child(path, name), out);
+            walk(of, value, before(name), &child(path, name), out);
         }
     }
     if let Additional::Of(of) = additional(schema) {
         let known = |name: &str| schema.at(&["properties", name]).is_some();
         for (name, value) in map.iter().filter(|(name, _)| !known(name)) {
-            walk(of, value, &child(path, name), out);
+            walk(of, value, before(name), &child(path, name), out);
         }
     }
     if flag(schema, EMBEDDED) {
@@ -257,7 +276,7 @@ fn combined(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     let tried = |key: &str| -> Vec<Found> {
         let one = |of: &Value| {
             let mut found = Found::default();
-            walk(of, value, path, &mut found);
+            walk(of, value, None, path, &mut found);
             found
         };
         schema.list_at(&[key]).iter().map(one).collect()
@@ -289,7 +308,7 @@ fn combined(schema: &Value, value: &Value, path: &str, out: &mut Found) {
     }
     if let Some(not) = at(schema, "not") {
         let mut found = Found::default();
-        walk(not, value, path, &mut found);
+        walk(not, value, None, path, &mut found);
         if found.errors.is_empty() {
             compound(out, format!("{path:?} must not validate the schema (not)"));
         }

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use api::{Map, Value};
-use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::field::{Error, ErrorList, ErrorType, Path};
 use apiserver::request::RequestContext;
 use apiserver::strategy::Strategy;
 use async_trait::async_trait;
 
-use super::check::{check, check_lists};
+use super::check::{check, check_lists, check_update};
+use super::expressions::{Rules, judge};
 use super::structural::{Additional, additional, flag};
 
 /// One version of a custom kind.
 pub struct Custom {
     /// `openAPIV3Schema` of the version whose values are checked.
     pub schema: Arc<Value>,
+    /// Its `x-kubernetes-validations`, compiled; None: it has none.
+    pub rules: Option<Rules>,
     /// `.spec.replicas` of the scale subresource, split; empty without one.
     pub replicas: Vec<String>,
     /// `status` is written by its subresource alone.
@@ -23,12 +26,29 @@ pub struct Custom {
     pub deprecated: Option<String>,
 }
 
+/// Errors after which no rule is evaluated: values are not what rules take them for.
+const BLOCKING: [ErrorType; 5] = [
+    ErrorType::NotSupported,
+    ErrorType::Required,
+    ErrorType::TooLong,
+    ErrorType::TooMany,
+    ErrorType::TypeInvalid,
+];
+
 impl Custom {
-    fn errors(&self, object: &Value) -> ErrorList {
-        let mut errors = check(&self.schema, object, "");
-        errors.extend(check_lists(&self.schema, object, &Path::default()));
-        errors.extend(self.replica_errors(object));
-        errors
+    /// The rules, where nothing before them keeps them from being evaluated.
+    fn judge(&self, cx: &RequestContext, object: &Value, old: Option<&Value>, errors: &mut ErrorList) {
+        let Some(rules) = &self.rules else { return };
+        if errors.iter().any(|error| BLOCKING.contains(&error.kind)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            let mut error = Error::invalid(&Path::default(), "", detail);
+            error.value = Some("null".into());
+            errors.push(error);
+            return;
+        }
+        let mut judged = judge(rules, object, old);
+        errors.append(&mut judged.errors);
+        judged.warnings.into_iter().for_each(|warning| cx.warnings.add(warning));
     }
 
     fn replica_errors(&self, object: &Value) -> Option<Error> {
@@ -56,13 +76,23 @@ impl Strategy for Custom {
         }
     }
 
-    fn validate(&self, _: &RequestContext, object: &Value) -> ErrorList {
-        self.errors(object)
+    fn validate(&self, cx: &RequestContext, object: &Value) -> ErrorList {
+        let mut errors = check(&self.schema, object, "");
+        errors.extend(self.replica_errors(object));
+        errors.extend(check_lists(&self.schema, object, &Path::default()));
+        self.judge(cx, object, None, &mut errors);
+        errors
     }
 
-    fn validate_update(&self, _: &RequestContext, object: &Value, old: &Value) -> ErrorList {
-        let errors = self.errors(object);
-        if errors.is_empty() { errors } else { ratcheted(errors, &self.errors(old), object, old) }
+    /// Errors of what this update did not change are let pass (KEP-4008).
+    fn validate_update(&self, cx: &RequestContext, object: &Value, old: &Value) -> ErrorList {
+        let mut errors = check_update(&self.schema, object, old);
+        errors.extend(self.replica_errors(object));
+        if check_lists(&self.schema, old, &Path::default()).is_empty() {
+            errors.extend(check_lists(&self.schema, object, &Path::default()));
+        }
+        self.judge(cx, object, Some(old), &mut errors);
+        errors
     }
 
     fn validate_status_update(&self, cx: &RequestContext, object: &Value, old: &Value) -> ErrorList {
@@ -102,15 +132,4 @@ fn drop_nulls(schema: &Value, map: &mut Map) {
         }
         true
     });
-}
-
-/// Errors of values that this update did not change are let pass (CRD validation ratcheting).
-fn ratcheted(errors: ErrorList, before: &ErrorList, object: &Value, old: &Value) -> ErrorList {
-    let unchanged = |error: &Error| {
-        let path = error.field.as_str();
-        let simple = !path.is_empty() && !path.contains('[');
-        let parts: Vec<&str> = path.split('.').collect();
-        simple && object.at(&parts) == old.at(&parts) && before.contains(error) && object.at(&parts).is_some()
-    };
-    errors.into_iter().filter(|e| !unchanged(e)).collect()
 }

@@ -1,13 +1,14 @@
 //! Custom resources: CustomResourceDefinitions (their strategy, validation, names, finalizer) and what they become:
 //! rows of the table, served by the same registry as built-in kinds.
 //!
-//! Deliberately absent: CEL rules (`x-kubernetes-validations` are stored, not enforced, and the caller is warned), a
-//! second server.
+//! Deliberately absent: a second server.
 
 mod check;
 mod controller;
+mod correlate;
 mod custom;
 pub mod definition;
+mod expressions;
 mod format;
 pub mod naming;
 mod rules;
@@ -18,10 +19,11 @@ mod structural;
 #[cfg(test)]
 mod tests;
 
-pub use check::{check, check_lists};
+pub use check::{check, check_lists, check_update};
 pub use controller::Controller;
 pub use custom::Custom;
 pub use definition::Definition;
+pub use expressions::Rules;
 pub use serve::serve;
 pub use strategy::CustomResourceDefinition;
 pub use structural::type_of;

@@ -6,8 +6,9 @@ use api::{Map, Value};
 use apimachinery::field::{Error, ErrorList, ErrorType, Path};
 use apimachinery::names;
 
+use super::expressions::written;
 use super::schema_rules;
-use super::structural::{flag, properties};
+use super::structural::flag;
 
 const APPROVED: &str = "api-approved.kubernetes.io";
 
@@ -39,16 +40,12 @@ pub(super) fn schemas(object: &Value) -> Vec<(Path, &Value)> {
     out
 }
 
-/// Whether a schema has rules in CEL.
-pub(super) fn has_expressions(schema: &Value) -> bool {
-    !schema.list_at(&["x-kubernetes-validations"]).is_empty()
-        || properties(schema).any(|(_, of)| has_expressions(of))
-        || ["items", "additionalProperties"].iter().any(|k| schema.get(k).is_some_and(has_expressions))
-        || ["allOf", "anyOf", "oneOf"].iter().any(|k| schema.list_at(&[k]).iter().any(has_expressions))
-}
-
 /// A definition on its own.
 pub fn validate(object: &Value) -> ErrorList {
+    validate_against(object, None)
+}
+
+fn validate_against(object: &Value, old: Option<&Value>) -> ErrorList {
     let mut out = ErrorList::new();
     let spec = object.get("spec").cloned().unwrap_or_default();
     let path = Path::new("spec");
@@ -63,8 +60,12 @@ pub fn validate(object: &Value) -> ErrorList {
     names_of(&spec, &path.child("names"), &mut out);
     columns_and_fields(&spec, &path, &mut out);
     conversion(&spec, &path.child("conversion"), &mut out);
+    let before = old.map(schemas).unwrap_or_default();
     for (path, schema) in schemas(object) {
+        let found = out.len();
         schema_rules::validate(schema, &path, &mut out);
+        let unchanged = before.iter().any(|(_, old)| *old == schema);
+        written(schema, &path, out.len() == found, unchanged, &mut out);
     }
     out.extend(stored_versions(object));
     out
@@ -350,7 +351,7 @@ pub fn stored_versions(object: &Value) -> ErrorList {
 
 /// What may not change while objects may exist.
 pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
-    let mut out = validate(object);
+    let mut out = validate_against(object, Some(old));
     let established = super::definition::condition(old, "Established") == "True";
     let fixed: &[(&[&str], bool)] = &[
         (&["spec", "group"], true),

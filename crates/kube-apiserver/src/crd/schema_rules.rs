@@ -8,6 +8,7 @@ use apimachinery::field::{Error, ErrorList, ErrorType, Path};
 use regex::Regex;
 
 use super::check::{check, shown};
+use super::expressions::VALIDATIONS;
 use super::structural::{
     EMBEDDED, INT_OR_STRING, LIST_MAP_KEYS, LIST_TYPE, MAP_TYPE, PRESERVE, flag, opened, properties, type_of,
 };
@@ -226,12 +227,13 @@ fn logic(schema: &Value, path: &Path, typed: bool, out: &mut ErrorList) {
         EMBEDDED,
         LIST_TYPE,
         MAP_TYPE,
+        VALIDATIONS,
     ] {
         let excused = typed && key == "type" && matches!(schema.str_at(&["type"]), "integer" | "string");
         if set(schema, key).is_some_and(|v| v.as_bool() != Some(false)) && !excused {
             let detail = match key {
                 "additionalProperties" | "default" => "must be undefined to be structural",
-                "type" | "title" | "description" => "must be empty to be structural",
+                "type" | "title" | "description" | VALIDATIONS => "must be empty to be structural",
                 _ => "must be false to be structural",
             };
             out.push(Error::forbidden(&path.child(key), detail));

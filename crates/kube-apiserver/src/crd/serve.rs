@@ -13,9 +13,9 @@ use apiserver::catalog::{Columns, Converter, Rename, ScalePaths, Serve, Subresou
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::Custom;
 use super::definition::{Definition, Version};
 use super::structural::type_of;
+use super::{Custom, Rules};
 use crate::aggregator::resolve::Resolver;
 use crate::webhook::ConversionWebhook;
 
@@ -121,6 +121,7 @@ fn strategy(of: &Definition, version: &Version, storage: &Version) -> Custom {
     let replicas = version.scale.as_ref().map_or("", |s| s.str_at(&["specReplicasPath"]));
     Custom {
         schema: checked.schema.clone(),
+        rules: Rules::compile(&checked.schema),
         replicas: replicas.split('.').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
         has_status: version.status,
         deprecated: version.deprecated.clone(),

@@ -59,12 +59,6 @@ impl Strategy for CustomResourceDefinition {
         rules::stored_versions(object)
     }
 
-    fn warnings(&self, object: &Value, _: Option<&Value>) -> Vec<String> {
-        let text = "x-kubernetes-validations rules are stored but not enforced by this server";
-        let uses = rules::schemas(object).into_iter().any(|(_, schema)| rules::has_expressions(schema));
-        uses.then(|| text.to_owned()).into_iter().collect()
-    }
-
     /// The first delete only marks: the objects go first.
     fn is_held(&self, object: &Value) -> bool {
         object.meta().deletion_timestamp().is_none() || object.meta().finalizers().next().is_some()

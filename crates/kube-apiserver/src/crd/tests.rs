@@ -51,6 +51,7 @@ fn values_are_refused_in_upstreams_words() {
         schema.set_at(&["properties", "spec", "properties", "foo"], row.get("schema").unwrap().clone());
         let custom = Custom {
             schema: std::sync::Arc::new(schema.clone()),
+            rules: None,
             replicas: Vec::new(),
             has_status: false,
             deprecated: None,

@@ -275,7 +275,8 @@ fn plugins(
     let o = &options.authorization;
     let names = admission::choose(&o.enable_admission_plugins, &o.disable_admission_plugins)?;
     let to_endpoints = options.features.enable_aggregator_routing;
-    let webhooks = Arc::new(webhook::Webhooks::new(objects.clone()).to_endpoints(to_endpoints));
+    let webhooks = webhook::Webhooks::new(objects.clone()).to_endpoints(to_endpoints);
+    let webhooks = Arc::new(webhooks.with_authorization(authorization.clone()));
     webhooks.start();
     let context =
         admission::Context { objects: objects.clone(), authorization: authorization.clone(), webhooks };

@@ -1,7 +1,7 @@
 //! Calls out of the API server: admission webhooks (MutatingWebhookConfiguration, ValidatingWebhookConfiguration)
 //! and conversion webhooks, and the connections that they and the proxies use.
 //!
-//! Left out: `matchConditions`, which need CEL: such a webhook counts as one that failed; audit annotations.
+//! Left out: audit annotations.
 
 pub mod admission;
 pub mod call;
@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use futures::StreamExt as _;
 
 use crate::aggregator::resolve::Resolver;
+use crate::authz::Authorization;
 use hook::Hook;
 
 pub use conversion::ConversionWebhook;
@@ -30,6 +31,8 @@ type Hooks = ArcSwap<Vec<Arc<Hook>>>;
 pub struct Webhooks {
     pub objects: Arc<dyn Objects>,
     pub resolver: Resolver,
+    /// Answers the `authorizer` of match conditions.
+    authorization: Option<Arc<Authorization>>,
     mutating: Hooks,
     validating: Hooks,
 }
@@ -39,7 +42,15 @@ impl Webhooks {
     /// [`Self::with_resolver`].
     pub fn new(objects: Arc<dyn Objects>) -> Self {
         let resolver = Resolver { objects: objects.clone(), to_endpoints: false };
-        Self { objects, resolver, mutating: Hooks::default(), validating: Hooks::default() }
+        let (mutating, validating) = (Hooks::default(), Hooks::default());
+        Self { objects, resolver, authorization: None, mutating, validating }
+    }
+
+    /// Conditions may ask what the requester may do.
+    #[must_use]
+    pub fn with_authorization(mut self, authorization: Arc<Authorization>) -> Self {
+        self.authorization = Some(authorization);
+        self
     }
 
     /// `--enable-aggregator-routing`: Services are reached at their endpoints.

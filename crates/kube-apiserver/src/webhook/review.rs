@@ -6,8 +6,8 @@ use apiserver::admission::Attributes;
 use apiserver::request::UserInfo;
 use serde_json::{Map, json};
 
-use super::hook::operation_word;
 use super::json::to_json;
+use crate::admission::criteria::operation_word;
 
 /// What a hook is told about: the request, possibly in another version than it came.
 pub struct Subject<'a> {

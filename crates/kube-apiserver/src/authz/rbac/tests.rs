@@ -189,6 +189,7 @@ async fn nobody_grants_what_he_does_not_hold() {
             object: Some(object),
             old_object: None,
             options: api::Value::Null,
+            rounds: admission::Rounds::default(),
         };
         check.validate(&attributes).await
     };

@@ -23,7 +23,7 @@ pub fn spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
         let why = "must be greater than or equal to `minReplicas`";
         errors.push(Error::invalid(&path.child("maxReplicas"), &max, why));
     }
-    let empty = Map::default();
+    let empty = Map::new();
     reference(spec.sub("scaleTargetRef").unwrap_or(&empty), &path.child("scaleTargetRef"), errors);
     for (i, metric) in spec.items("metrics").enumerate() {
         self::metric(metric, &path.child("metrics").index(i), errors);

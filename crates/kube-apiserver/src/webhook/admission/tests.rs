@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use apimachinery::{GroupVersionKind, GroupVersionResource};
 use apiserver::request::UserInfo;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -173,13 +174,35 @@ async fn validating() {
     assert!(refused(json!({"objectSelector": {"matchLabels": {"app": "y"}}}), false).await.is_ok());
     let status = refused(json!({"sideEffects": "Some"}), true).await.unwrap_err();
     assert_eq!(status.message, "admission webhook \"no.example.com\" does not support dry run");
-    let status =
-        refused(json!({"matchConditions": [{"name": "c", "expression": "true"}]}), false).await.unwrap_err();
-    assert!(
-        status
-            .message
-            .contains("failed calling webhook \"no.example.com\": matchConditions are not supported yet")
-    );
+}
+
+#[tokio::test]
+async fn conditions() {
+    let server = serve(deny).await;
+    let answered = async |expressions: &[&str], policy: &str| {
+        let named = expressions.iter().enumerate();
+        let conditions: Vec<Json> =
+            named.map(|(i, e)| json!({"name": format!("c{i}"), "expression": e})).collect();
+        let more = json!({"matchConditions": conditions, "failurePolicy": policy});
+        let plugin = Validating::new(webhooks(vec![], vec![server.webhook("no.example.com", more)]).await);
+        let object = json!({"metadata": {"name": "x", "labels": {"app": "x"}}});
+        create(&plugin, object, false).await.map(drop).map_err(|status| (status.code, status.message.clone()))
+    };
+    let denied =
+        Err((403, "admission webhook \"no.example.com\" denied the request: no such luck".to_owned()));
+    let failed = "expression 'object.spec.x' resulted in error: no such key: spec";
+    let refused = |why: &str| Err((403, format!("configmaps \"x\" is forbidden: {why}")));
+    for (expressions, policy, expected) in [
+        (&["object.metadata.labels.app == 'x'", "request.operation == 'CREATE'"][..], "Fail", denied.clone()),
+        (&["true", "request.userInfo.username == 'jane'"], "Fail", Ok(())),
+        // A false one decides whatever the others do.
+        (&["object.spec.x", "false"], "Fail", Ok(())),
+        (&["object.spec.x", "true"], "Fail", refused(failed)),
+        (&["object.spec.x", "object.spec.x"], "Fail", refused(&format!("[{failed}, {failed}]"))),
+        (&["object.spec.x", "true"], "Ignore", Ok(())),
+    ] {
+        assert_eq!(answered(expressions, policy).await, expected, "{expressions:?} {policy}");
+    }
 }
 
 #[tokio::test]

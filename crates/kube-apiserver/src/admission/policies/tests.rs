@@ -1,0 +1,1 @@
+//! Policies as plugins, over a small store.
