@@ -6,6 +6,7 @@ use client::{Api, Informer, InformerOptions, ObjectMeta, View, resource};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::plan::Csr;
+use crate::validatingadmissionpolicystatus::{POLICIES, Policy};
 use crate::views::autoscaling::HorizontalPodAutoscaler;
 use crate::views::batch::{CronJob, Job};
 use crate::views::disruption::PodDisruptionBudget;
@@ -73,6 +74,7 @@ pub struct Informers {
     storage_classes: OnceLock<Informer<StorageClass>>,
     persistent_volume_claims: OnceLock<Informer<PersistentVolumeClaim>>,
     persistent_volumes: OnceLock<Informer<PersistentVolume>>,
+    validating_policies: OnceLock<Informer<Policy>>,
 }
 
 impl Informers {
@@ -107,6 +109,7 @@ impl Informers {
             storage_classes: OnceLock::new(),
             persistent_volume_claims: OnceLock::new(),
             persistent_volumes: OnceLock::new(),
+            validating_policies: OnceLock::new(),
         }
     }
 
@@ -252,6 +255,10 @@ impl Informers {
 
     pub fn storage_classes(&self) -> Informer<StorageClass> {
         self.begin(&self.storage_classes, || self.all(resource::STORAGE_CLASSES))
+    }
+
+    pub fn validating_policies(&self) -> Informer<Policy> {
+        self.begin(&self.validating_policies, || self.all(POLICIES))
     }
 
     pub fn volume_attributes_classes(&self) -> Informer<VolumeAttributesClass> {

@@ -36,6 +36,7 @@ pub mod statefulset;
 pub mod tainteviction;
 pub mod ttl;
 pub mod ttlafterfinished;
+pub mod validatingadmissionpolicystatus;
 pub mod views;
 pub mod volumebinder;
 pub mod volumeprotection;

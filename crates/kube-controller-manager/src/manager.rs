@@ -18,7 +18,7 @@ use crate::{
     bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints,
     endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle,
     podautoscaler, podgc, replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttl,
-    ttlafterfinished, volumebinder, volumeprotection,
+    ttlafterfinished, validatingadmissionpolicystatus, volumebinder, volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,7 @@ const CONTROLLERS: &[Entry] = controllers! {
     "job-controller" "job" true => job::run;
     "ttl-controller" "ttl" true => ttl::run;
     "ttl-after-finished-controller" "ttl-after-finished" true => ttlafterfinished::run;
+    "validatingadmissionpolicy-status-controller" "validatingadmissionpolicy-status" true => validatingadmissionpolicystatus::run;
     "statefulset-controller" "statefulset" true => statefulset::run;
     "resourcequota-controller" "resourcequota" true => resourcequota::run;
     "disruption-controller" "disruption" true => disruption::run;
@@ -99,7 +100,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("service-lb-controller", "service"),
     ("node-route-controller", "route"),
     ("cloud-node-lifecycle-controller", "cloud-node-lifecycle"),
-    ("validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status"),
     ("service-cidr-controller", "service-cidr"),
     ("storage-version-migrator-controller", "storage-version-migrator"),
     ("storageversion-garbage-collector-controller", "storage-version-gc"),
