@@ -124,6 +124,9 @@ pub trait Delegate: Send + Sync {
 
     /// What `/apis/GROUP/VERSION` of that server says (APIResourceList), as last seen; None while it is unknown.
     fn resources(&self) -> Option<Bytes>;
+
+    /// That server's answer to GET of one of its OpenAPI paths (query included), asked in this server's own name.
+    async fn openapi(&self, path: &str, headers: &http::HeaderMap) -> http::Response<Body>;
 }
 
 /// How discovery orders a group-version: greater first.

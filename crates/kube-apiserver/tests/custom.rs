@@ -124,11 +124,20 @@ async fn a_definition_is_named_served_changed_and_removed() {
     assert_eq!(code, 200);
     let of = &document["components"]["schemas"]["com.example.one.v1.Widget"];
     assert_eq!(of["properties"]["spec"]["properties"]["color"]["default"], "red", "{of}");
+    let (code, document) = bed.call("GET", "/openapi/v2", None).await;
+    assert_eq!(code, 200);
+    let of = &document["definitions"]["com.example.one.v1.Widget"];
+    assert_eq!(of["properties"]["spec"]["properties"]["color"], json!({"type": "string"}), "{of}");
+    let published = &document["paths"][format!("/apis/{group}/v1beta1/namespaces/{{namespace}}/widgets")];
+    assert_eq!(published["get"]["operationId"], "listOneExampleComV1beta1NamespacedWidget");
+    assert!(document["definitions"]["io.k8s.api.core.v1.Pod"].is_object());
     // Gone, with its objects.
     let (code, answer) = bed.call("DELETE", &crd, None).await;
     assert!(code == 200 || code == 202, "{code} {answer}");
     until(&bed, &crd, |code, _| code == 404).await;
     until(&bed, &path, |code, _| code == 404).await;
+    let (_, document) = bed.call("GET", "/openapi/v2", None).await;
+    assert!(document["definitions"].get("com.example.one.v1.Widget").is_none());
     let again = defined(&bed, &definition(group, &spec)).await;
     let (_, list) = bed.call("GET", &again, None).await;
     assert_eq!(list["items"], json!([]));

@@ -1,18 +1,31 @@
-//! Schemas: one definition a type, with references, upstream's defaults and the `x-kubernetes-` rules of merging.
+//! Definitions: one a type, with references, upstream's defaults and the `x-kubernetes-` rules of merging.
+//!
+//! v2 is v3 without defaults and alternatives; a reference there may have fields beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Entry;
 use super::describe::Descriptions;
+use super::operations::META;
 use crate::schema::{self, Field, ListType, Node, Omit, RawKind, Shape, Special, Type};
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const EXTENSIONS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
 
-pub(super) fn reference(name: &str) -> Json {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+/// A version of OpenAPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    V2,
+    V3,
+}
+
+impl Dialect {
+    pub fn reference(self, name: &str) -> Json {
+        match self {
+            Self::V2 => json!({"$ref": format!("#/definitions/{name}")}),
+            Self::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
+        }
+    }
 }
 
 /// The name of a custom kind's definition: the group's labels reversed, then version and kind.
@@ -22,70 +35,67 @@ pub fn definition_name(group: &str, version: &str, kind: &str) -> String {
     format!("{}.{version}.{kind}", labels.join("."))
 }
 
-/// Names of definitions that a document must have.
-#[derive(Default)]
-pub(super) struct Wanted(BTreeSet<String>);
+/// Groups that are no API of a server's own, whose kinds are not every group's.
+const APART: [&str; 2] = ["apidiscovery.k8s.io", "meta.k8s.io"];
+/// A group-version that is known and has no kind left.
+const EMPTY: (&str, &str) = ("authentication.k8s.io", "v1alpha1");
 
-impl Wanted {
-    /// A reference to the definition, which is wanted from now on.
-    pub fn reference(&mut self, name: &str) -> Json {
-        self.0.insert(name.to_owned());
-        reference(name)
-    }
-
-    /// All wanted definitions and what they refer to, sorted by name.
-    pub fn schemas(self, group: &str, version: &str, entries: &[Entry<'_>]) -> Map<String, Json> {
-        let mut maker =
-            Maker { texts: Descriptions::load(), todo: self.0, done: BTreeMap::new(), gv: (group, version) };
-        for entry in entries.iter().filter(|e| e.custom.is_some()) {
-            maker.custom(entry);
-        }
-        while let Some(name) = maker.todo.pop_first() {
-            if !maker.done.contains_key(&name)
-                && let Some(definition) = maker.definition(&name)
-            {
-                maker.done.insert(name, definition);
-            }
-        }
-        maker.done.into_iter().collect()
-    }
-}
-
-struct Maker<'a> {
-    texts: Descriptions,
+/// Makes definitions of built-in types.
+pub(super) struct Maker<'a> {
+    dialect: Dialect,
+    texts: &'a Descriptions,
+    /// The document's group-version; None in documents of all groups.
+    gv: Option<(&'a str, &'a str)>,
+    done: BTreeSet<String>,
     todo: BTreeSet<String>,
-    done: BTreeMap<String, Json>,
-    gv: (&'a str, &'a str),
 }
 
-fn gvk(group: &str, version: &str, kind: &str) -> Json {
+pub(super) fn gvk(group: &str, version: &str, kind: &str) -> Json {
     json!({"group": group, "kind": kind, "version": version})
 }
 
-fn put_text(out: &mut Map<String, Json>, text: Option<&str>) {
+pub(super) fn put_text(out: &mut Map<String, Json>, text: Option<&str>) {
     if let Some(text) = text {
         out.insert("description".into(), text.into());
     }
 }
 
-impl Maker<'_> {
-    fn want(&mut self, name: &str) -> Json {
-        if !self.done.contains_key(name) {
+impl<'a> Maker<'a> {
+    pub fn new(dialect: Dialect, texts: &'a Descriptions, gv: Option<(&'a str, &'a str)>) -> Self {
+        Self { dialect, texts, gv, done: BTreeSet::new(), todo: BTreeSet::new() }
+    }
+
+    pub fn want(&mut self, name: &str) {
+        if !self.done.contains(name) && !self.todo.contains(name) {
             self.todo.insert(name.to_owned());
         }
-        reference(name)
+    }
+
+    /// All that is wanted and what it refers to, one after the other.
+    pub fn write(&mut self, out: &mut dyn FnMut(&str, &Json)) {
+        while let Some(name) = self.todo.pop_first() {
+            self.done.insert(name.clone());
+            if let Some(definition) = self.definition(&name) {
+                out(&name, &definition);
+            }
+        }
+    }
+
+    fn reference(&mut self, name: &str) -> Json {
+        self.want(name);
+        self.dialect.reference(name)
     }
 
     fn definition(&mut self, name: &str) -> Option<Json> {
         let mut out = Map::new();
         put_text(&mut out, self.texts.of_type(name));
-        if let Some(plain) = special(name) {
+        if let Some(plain) = special(name, self.dialect) {
             out.extend(plain);
             return Some(Json::Object(out));
         }
-        let of = schema::by_name(name)?;
+        let of = schema::look(name)?;
         self.object(&of, &mut out);
-        let kinds: Vec<Json> = self.kinds(&of);
+        let kinds = self.kinds(&of);
         if !kinds.is_empty() {
             out.insert("x-kubernetes-group-version-kind".into(), kinds.into());
         }
@@ -101,13 +111,13 @@ impl Maker<'_> {
 
     /// Kinds of this document's group-version, and those that every one has.
     fn kinds(&self, of: &Type) -> Vec<Json> {
-        let (group, version) = self.gv;
-        let everywhere = of.kinds.first().is_some_and(|k| schema::is_every_group(&k.kind));
         let mut kinds: Vec<(&str, &str, &str)> =
             of.kinds.iter().map(|k| (&*k.group, &*k.version, &*k.kind)).collect();
-        if everywhere {
-            let kind = kinds[0].2;
-            kinds = vec![("", "v1", kind), (group, version, kind)];
+        if let Some((_, _, kind)) = kinds.first().copied().filter(|k| schema::is_every_group(k.2)) {
+            kinds = match self.gv {
+                Some((group, version)) => vec![("", "v1", kind), (group, version, kind)],
+                None => everywhere().map(|(group, version)| (group, version, kind)).collect(),
+            };
         }
         kinds.sort_unstable();
         kinds.dedup();
@@ -132,20 +142,34 @@ impl Maker<'_> {
 
     fn property(&mut self, of: &str, field: &Field) -> Json {
         let mut out = Map::new();
-        put_text(&mut out, self.texts.of_field(of, &field.name));
+        put_text(
+            &mut out,
+            self.texts.of_field(of, &field.name).or_else(|| self.of_every_kind(of, &field.name)),
+        );
         let described = !out.is_empty();
         self.node(&field.node, &mut out);
-        let default = default_of(field);
-        if let Some(default) = &default {
-            out.insert("default".into(), default.clone());
+        if let (Dialect::V3, Some(default)) = (self.dialect, default_of(of, field)) {
+            out.insert("default".into(), default);
         }
         merge_rules(&field.node, &mut out);
         // A reference with anything beside it stands in an allOf.
-        if (described || out.len() > 1) && out.contains_key("$ref") {
+        let beside = self.dialect == Dialect::V3 && (described || out.len() > 1);
+        if beside && out.contains_key("$ref") {
             let to = out.remove("$ref").unwrap_or_default();
             out.insert("allOf".into(), json!([{ "$ref": to }]));
         }
         Json::Object(out)
+    }
+
+    /// What is said of a field that all kinds have, of one of which nothing is said itself.
+    fn of_every_kind(&self, of: &str, field: &str) -> Option<&'a str> {
+        match field {
+            "apiVersion" | "kind" => self.texts.of_field(&format!("{META}.Status"), field),
+            "metadata" if of.ends_with("List") => {
+                self.texts.of_field("io.k8s.api.apps.v1.DeploymentList", field)
+            }
+            _ => None,
+        }
     }
 
     fn node(&mut self, node: &Node, out: &mut Map<String, Json>) {
@@ -174,7 +198,7 @@ impl Maker<'_> {
             }
             Shape::Bytes => plain(out, "string", Some("byte")),
             Shape::Any => {}
-            Shape::Struct(of) => refer(out, self.want(&of.name)),
+            Shape::Struct(of) => refer(out, self.reference(of.name())),
             Shape::List(item) => {
                 plain(out, "array", None);
                 let mut items = Map::new();
@@ -187,69 +211,17 @@ impl Maker<'_> {
                 self.node(value, &mut values);
                 out.insert("additionalProperties".into(), values.into());
             }
-            Shape::Special(special) => refer(out, self.want(&special_name(special))),
+            Shape::Special(special) => refer(out, self.reference(&special_name(special))),
         }
-    }
-
-    /// A custom kind and its list.
-    fn custom(&mut self, entry: &Entry<'_>) {
-        let (row, (group, version)) = (entry.row, self.gv);
-        let Some(schema) = entry.custom else { return };
-        let name = definition_name(group, version, &row.kind);
-        let mut out = published(schema);
-        let meta = self.want(&format!("{META}.ObjectMeta"));
-        let kinds = json!([gvk(group, version, &row.kind)]);
-        self.with_type_meta(&mut out, meta, "ObjectMeta");
-        out.insert("x-kubernetes-group-version-kind".into(), kinds);
-        self.done.insert(name.clone(), Json::Object(out));
-        let list = format!("{}List", row.kind);
-        let mut out = Map::new();
-        out.insert("description".into(), format!("{list} is a list of {}", row.kind).into());
-        out.insert("type".into(), "object".into());
-        out.insert("required".into(), json!(["items"]));
-        out.insert("properties".into(), json!({"items": {"type": "array", "items": reference(&name)}}));
-        let meta = self.want(&format!("{META}.ListMeta"));
-        self.with_type_meta(&mut out, meta, "ListMeta");
-        out.insert("x-kubernetes-group-version-kind".into(), json!([gvk(group, version, &list)]));
-        self.done.insert(definition_name(group, version, &list), Json::Object(out));
-    }
-
-    fn with_type_meta(&self, out: &mut Map<String, Json>, meta: Json, meta_type: &str) {
-        let properties = out.entry("properties").or_insert_with(|| json!({}));
-        let Json::Object(properties) = properties else { return };
-        let kind = format!("{META}.Status");
-        for field in ["apiVersion", "kind"] {
-            let mut of = Map::new();
-            put_text(&mut of, self.texts.of_field(&kind, field));
-            of.insert("type".into(), "string".into());
-            properties.insert(field.into(), of.into());
-        }
-        let text = match meta_type {
-            "ObjectMeta" => self.texts.of_field("io.k8s.api.apps.v1.Deployment", "metadata"),
-            _ => self.texts.of_field("io.k8s.api.apps.v1.DeploymentList", "metadata"),
-        };
-        let mut of = Map::new();
-        put_text(&mut of, text);
-        of.insert("allOf".into(), json!([meta]));
-        properties.insert("metadata".into(), of.into());
-        let mut sorted: Vec<_> = std::mem::take(properties).into_iter().collect();
-        sorted.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-        properties.extend(sorted);
     }
 }
 
-/// A custom schema as it is published. Where unknown fields are kept the properties stay, as documentation.
-fn published(schema: &crate::Value) -> Map<String, Json> {
-    match Json::from(schema) {
-        Json::Object(mut out) => {
-            out.entry("type").or_insert_with(|| "object".into());
-            out
-        }
-        _ => Map::new(),
-    }
+fn everywhere() -> impl Iterator<Item = (&'static str, &'static str)> {
+    schema::group_versions().filter(|(group, _)| !APART.contains(group)).chain([EMPTY])
 }
 
-fn special(name: &str) -> Option<Map<String, Json>> {
+/// Types with an encoding of their own.
+fn special(name: &str, dialect: Dialect) -> Option<Map<String, Json>> {
     let short = name.rsplit('.').next().unwrap_or_default();
     let out = match (name.strip_suffix(short)?, short) {
         ("io.k8s.apimachinery.pkg.apis.meta.v1.", "Time" | "MicroTime") => {
@@ -258,12 +230,16 @@ fn special(name: &str) -> Option<Map<String, Json>> {
         ("io.k8s.apimachinery.pkg.apis.meta.v1.", "Duration") => json!({"type": "string"}),
         ("io.k8s.apimachinery.pkg.apis.meta.v1.", "FieldsV1" | "Patch") => json!({"type": "object"}),
         ("io.k8s.apimachinery.pkg.runtime.", "RawExtension") => json!({"type": "object"}),
-        ("io.k8s.apimachinery.pkg.api.resource.", "Quantity") => {
-            json!({"oneOf": [{"type": "string"}, {"type": "number"}]})
-        }
-        ("io.k8s.apimachinery.pkg.util.intstr.", "IntOrString") => {
-            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
-        }
+        ("io.k8s.apimachinery.pkg.api.resource.", "Quantity") => match dialect {
+            Dialect::V2 => json!({"type": "string"}),
+            Dialect::V3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+        },
+        ("io.k8s.apimachinery.pkg.util.intstr.", "IntOrString") => match dialect {
+            Dialect::V2 => json!({"format": "int-or-string", "type": "string"}),
+            Dialect::V3 => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+        },
         (_, "JSON" | "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray")
             if name.starts_with(EXTENSIONS) =>
         {
@@ -290,9 +266,38 @@ fn special_name(special: &Special) -> String {
     }
 }
 
+/// Fields whose declared default is the zero value, which the table does not tell from none.
+const DECLARED_ZERO: [(&str, &str); 12] = [
+    ("autoscaling.v1.ScaleSpec", "replicas"),
+    ("core.v1.AzureDiskVolumeSource", "readOnly"),
+    ("core.v1.ConfigMapEnvSource", "name"),
+    ("core.v1.ConfigMapKeySelector", "name"),
+    ("core.v1.ConfigMapProjection", "name"),
+    ("core.v1.ConfigMapVolumeSource", "name"),
+    ("core.v1.FileKeySelector", "optional"),
+    ("core.v1.LocalObjectReference", "name"),
+    ("core.v1.ReplicationControllerSpec", "minReadySeconds"),
+    ("core.v1.SecretEnvSource", "name"),
+    ("core.v1.SecretKeySelector", "name"),
+    ("core.v1.SecretProjection", "name"),
+];
+
+fn zero(shape: &Shape) -> Option<Json> {
+    Some(match shape {
+        Shape::Bool => false.into(),
+        Shape::Int32 | Shape::Int64 | Shape::Float64 => 0.into(),
+        Shape::String => "".into(),
+        _ => return None,
+    })
+}
+
 /// A declared default, or the zero value that Go always writes.
-fn default_of(field: &Field) -> Option<Json> {
+fn default_of(of: &str, field: &Field) -> Option<Json> {
     let node = &field.node;
+    let short = of.strip_prefix("io.k8s.api.").unwrap_or(of);
+    if DECLARED_ZERO.contains(&(short, field.name.as_str())) {
+        return zero(&node.shape);
+    }
     if let Some(default) = &node.default {
         return Some(Json::from(&**default));
     }
@@ -301,9 +306,7 @@ fn default_of(field: &Field) -> Option<Json> {
     }
     match (&node.shape, field.omit) {
         (Shape::Struct(_), _) => Some(json!({})),
-        (Shape::Bool, Omit::Never) => Some(false.into()),
-        (Shape::Int32 | Shape::Int64 | Shape::Float64, Omit::Never) => Some(0.into()),
-        (Shape::String, Omit::Never) => Some("".into()),
+        (shape, Omit::Never) => zero(shape),
         _ => None,
     }
 }

@@ -85,6 +85,39 @@ pub(super) fn builtin(id: u16) -> &'static Type {
     row.made.get_or_init(|| parse(row))
 }
 
+/// A built-in type for one look. What nobody else has read is not kept, so that documents about all types do not
+/// leave all types in memory.
+pub enum Look {
+    Kept(&'static Type),
+    Own(Box<Type>),
+}
+
+impl std::ops::Deref for Look {
+    type Target = Type;
+
+    fn deref(&self) -> &Type {
+        match self {
+            Self::Kept(of) => of,
+            Self::Own(of) => of,
+        }
+    }
+}
+
+/// The type of that OpenAPI name, for one look.
+pub fn look(name: &str) -> Option<Look> {
+    let row = &TABLE.rows[usize::from(TABLE.find(name)?)];
+    Some(row.made.get().map_or_else(|| Look::Own(Box::new(parse(row))), Look::Kept))
+}
+
+pub(super) fn name_of(id: u16) -> &'static str {
+    TABLE.rows[usize::from(id)].name
+}
+
+/// Groups and versions that the table has kinds of, in no order.
+pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.kinds.keys().map(|(group, version, _)| (*group, *version))
+}
+
 /// The type of that OpenAPI name.
 pub fn by_name(name: &str) -> Option<TypeRef> {
     TABLE.find(name).map(TypeRef::Builtin)
@@ -231,7 +264,7 @@ fn node(go: &str, of: Option<TypeRef>) -> Node {
 
 fn leaf(go: &str, of: Option<TypeRef>) -> Shape {
     let schema = |make: fn(TypeRef) -> Special| {
-        let of = of.as_ref().map(|of| of.name.to_string()).unwrap_or_default();
+        let of = of.as_ref().map(|of| of.name().to_owned()).unwrap_or_default();
         let cut = of.find("JSONSchemaPropsOr").map_or(0, |at| at + "JSONSchemaProps".len());
         by_name(&of[..cut]).map_or(Shape::Any, |of| Shape::Special(make(of)))
     };

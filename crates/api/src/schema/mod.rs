@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use apimachinery::GroupVersionKind;
 
-pub use load::{by_gvk, by_name, is_every_group, names};
+pub use load::{Look, by_gvk, by_name, group_versions, is_every_group, look, names};
 pub use make::{FieldMaker, TypeMaker};
 pub use rule::{Format, Level, Lifecycle, Rule, RuleSet, Rules, Stated, UpdateRule};
 
@@ -204,6 +204,16 @@ pub struct Embed {
 pub enum TypeRef {
     Builtin(u16),
     Made(Arc<Type>),
+}
+
+impl TypeRef {
+    /// Its name in OpenAPI. Asking for it does not read the type.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Builtin(id) => load::name_of(*id),
+            Self::Made(made) => &made.name,
+        }
+    }
 }
 
 impl Deref for TypeRef {

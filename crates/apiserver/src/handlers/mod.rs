@@ -9,7 +9,7 @@ mod delete;
 pub mod discovery;
 pub mod list;
 mod nonresource;
-mod openapi;
+pub(crate) mod openapi;
 mod patch;
 pub mod represent;
 mod scale;

@@ -36,7 +36,10 @@ pub(super) async fn serve(asked: Asked<'_>) -> Result<Response<Body>, Status> {
     if of_all_resources(&path) && !asked.chain.registry.catalog.filled(FILLED_WITHIN).await {
         return Err(super::still_filling());
     }
-    if let Some(answer) = discovery::serve(&asked).or_else(|| openapi::serve(&asked)) {
+    if let Some(answer) = discovery::serve(&asked) {
+        return answer;
+    }
+    if let Some(answer) = openapi::serve(&asked).await {
         return answer;
     }
     match path.trim_end_matches('/') {
@@ -65,7 +68,16 @@ fn own(asked: &Asked<'_>, path: &str) -> Option<std::sync::Arc<dyn crate::endpoi
 fn index(asked: &Asked<'_>) -> Result<Response<Body>, Status> {
     let offer = wanted(asked.request.headers(), asked.query, Offer::PLAIN)?;
     let mut paths = discovery::paths(asked.chain);
-    let fixed = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openapi/v3/", "/readyz", "/version"];
+    let fixed = [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(fixed.into_iter().map(str::to_owned));
     paths.extend(asked.chain.paths.iter().map(|(p, _)| p.clone()));
     paths.sort();

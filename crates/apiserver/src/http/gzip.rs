@@ -17,17 +17,68 @@ pub struct Part {
     size: u64,
 }
 
-/// Compresses as upstream does: fast rather than small. `last`: the part ends the stream.
-pub fn part<'a>(pieces: impl Iterator<Item = &'a Bytes>, last: bool) -> Part {
-    let mut compress = Compress::new(Compression::fast(), false);
-    let (mut out, mut sum, mut size) = (Vec::with_capacity(64 << 10), Hasher::new(), 0);
-    for piece in pieces {
-        sum.update(piece);
-        size += piece.len() as u64;
-        run(&mut compress, piece, &mut out, FlushCompress::None);
+impl Part {
+    /// Bytes before compression.
+    pub fn size(&self) -> u64 {
+        self.size
     }
-    run(&mut compress, &[], &mut out, if last { FlushCompress::Finish } else { FlushCompress::Full });
-    Part { deflated: out.into(), sum, size }
+}
+
+/// A part that is compressed while it is written.
+pub struct Writer {
+    compress: Compress,
+    out: Vec<u8>,
+    sum: Hasher,
+    size: u64,
+}
+
+impl Default for Writer {
+    /// Compresses as upstream does: fast rather than small.
+    fn default() -> Self {
+        let compress = Compress::new(Compression::fast(), false);
+        Self { compress, out: Vec::with_capacity(64 << 10), sum: Hasher::new(), size: 0 }
+    }
+}
+
+impl Writer {
+    pub fn write(&mut self, piece: &[u8]) {
+        self.sum.update(piece);
+        self.size += piece.len() as u64;
+        run(&mut self.compress, piece, &mut self.out, FlushCompress::None);
+    }
+
+    /// `last`: the part ends the stream.
+    pub fn finish(mut self, last: bool) -> Part {
+        let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
+        run(&mut self.compress, &[], &mut self.out, flush);
+        self.out.shrink_to_fit();
+        Part { deflated: self.out.into(), sum: self.sum, size: self.size }
+    }
+}
+
+/// All pieces as one part.
+pub fn part<'a>(pieces: impl Iterator<Item = &'a Bytes>, last: bool) -> Part {
+    let mut writer = Writer::default();
+    pieces.for_each(|piece| writer.write(piece));
+    writer.finish(last)
+}
+
+/// A short part as it is: stored blocks.
+pub fn stored(bytes: &[u8], last: bool) -> Part {
+    const MOST: usize = 0xffff;
+    let blocks = bytes.len().div_ceil(MOST).max(1);
+    let mut out = Vec::with_capacity(bytes.len() + 5 * blocks);
+    for at in 0..blocks {
+        let block = &bytes[at * MOST..bytes.len().min((at + 1) * MOST)];
+        let size = block.len() as u16;
+        out.push(u8::from(last && at + 1 == blocks));
+        out.extend_from_slice(&size.to_le_bytes());
+        out.extend_from_slice(&(!size).to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    let mut sum = Hasher::new();
+    sum.update(bytes);
+    Part { deflated: out.into(), sum, size: bytes.len() as u64 }
 }
 
 fn run(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) {
@@ -84,7 +135,11 @@ mod tests {
             part([&pieces[1]].into_iter(), false),
             part([&pieces[2]].into_iter(), true),
         ];
-        for stream in [join(&parts).concat(), whole(pieces.iter())] {
+        let mixed = [stored(&pieces[0], false), parts[1].clone(), stored(&pieces[2], true)];
+        let stored = [stored(&pieces.concat(), true)];
+        for stream in
+            [join(&parts).concat(), whole(pieces.iter()), join(&mixed).concat(), join(&stored).concat()]
+        {
             let mut out = Vec::new();
             flate2::read::GzDecoder::new(&stream[..]).read_to_end(&mut out).unwrap();
             assert!(out == pieces.concat());

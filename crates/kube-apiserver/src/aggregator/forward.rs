@@ -189,4 +189,23 @@ impl Delegate for Forward {
     fn resources(&self) -> Option<Bytes> {
         self.resources.load().as_ref().map(|b| Bytes::clone(b))
     }
+
+    async fn openapi(&self, path: &str, headers: &HeaderMap) -> Response<Body> {
+        let unavailable = || refuse(&Status::unavailable("service unavailable"));
+        let (true, Ok(address)) = (self.is_available(), self.address()) else { return unavailable() };
+        let Ok(mut request) = Request::get(path).body(empty()) else { return unavailable() };
+        let conditions =
+            [header::ACCEPT, header::ACCEPT_ENCODING, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+        let asked =
+            conditions.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+        request.headers_mut().extend(asked);
+        identify(
+            request.headers_mut(),
+            &UserInfo { name: "system:aggregator".into(), ..UserInfo::default() },
+        );
+        match tokio::time::timeout(DISCOVERY_TIMEOUT, outgoing::send(&address, request)).await {
+            Ok(Ok(answer)) => answer.map(|body| body.map_err(Into::into).boxed()),
+            _ => unavailable(),
+        }
+    }
 }

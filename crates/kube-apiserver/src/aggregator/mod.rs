@@ -1,7 +1,5 @@
 //! Aggregation: group-versions that another server serves, as APIServices say. Their requests go there in the
 //! name of the user; whether it can be reached is written into the APIService's condition `Available`.
-//!
-//! Left out: an aggregated server's OpenAPI in ours.
 
 mod forward;
 pub(crate) mod resolve;
