@@ -5,6 +5,7 @@ mod config;
 mod convert;
 mod failure;
 mod transport;
+mod unary;
 mod watch;
 
 use async_trait::async_trait;
@@ -50,21 +51,15 @@ impl Client {
 impl Store for Client {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse> {
         let request = convert::range(request);
-        let call = |channel| {
-            let request = request.clone();
-            async move { kv(channel).range(request).await }
-        };
-        self.transport.call(About::default(), Repeat::Safe, call).await.map(convert::range_response)
+        let answer = self.transport.unary(About::default(), Repeat::Safe, "/etcdserverpb.KV/Range", request);
+        answer.await.map(convert::range_response)
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
         let about = convert::about(&txn);
         let request = convert::txn(txn);
-        let call = |channel| {
-            let request = request.clone();
-            async move { kv(channel).txn(request).await }
-        };
-        convert::txn_response(self.transport.call(about, Repeat::Unsafe, call).await?)
+        let answer = self.transport.unary(about, Repeat::Unsafe, "/etcdserverpb.KV/Txn", request);
+        convert::txn_response(answer.await?)
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Watch> {

@@ -2,6 +2,7 @@
 //! finds its endpoint unavailable moves everyone to the next. Reads are then tried again; a write
 //! only if it surely never left, since otherwise nobody knows whether it happened.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use tonic::transport::Channel;
 
 use super::ClientConfig;
 use super::failure::{self, About};
+use super::unary::Connection;
 use crate::{Error, Result};
 
 struct Member {
     url: String,
     channel: Channel,
+    unary: Arc<Connection>,
 }
 
 /// See the module's words.
@@ -41,11 +44,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl Transport {
     /// Connections are made when they are first used.
     pub fn new(config: &ClientConfig) -> Result<Self> {
-        let member = |(url, endpoint): (String, tonic::transport::Endpoint)| Member {
-            url,
-            channel: endpoint.connect_lazy(),
+        let member = |(url, endpoint): (String, tonic::transport::Endpoint)| {
+            let unary = Arc::new(Connection::new(&url, config)?);
+            Ok(Member { url, channel: endpoint.connect_lazy(), unary })
         };
-        let members = config.build()?.into_iter().map(member).collect();
+        let members = config.build()?.into_iter().map(member).collect::<Result<_>>()?;
         Ok(Self { members, current: AtomicUsize::new(0), request_timeout: config.request_timeout })
     }
 
@@ -54,10 +57,14 @@ impl Transport {
         self.request_timeout
     }
 
+    fn member(&self) -> (usize, &Member) {
+        let at = self.current.load(Ordering::Relaxed) % self.members.len();
+        (at, &self.members[at])
+    }
+
     /// The endpoint in use: its number, for [`Self::move_on`], its URL and its connection.
     pub fn current(&self) -> (usize, &str, Channel) {
-        let at = self.current.load(Ordering::Relaxed) % self.members.len();
-        let member = &self.members[at];
+        let (at, member) = self.member();
         (at, &member.url, member.channel.clone())
     }
 
@@ -75,7 +82,34 @@ impl Transport {
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let attempts = self.attempts(about, repeat, request);
+        let request = |member: &Member| {
+            let answer = request(member.channel.clone());
+            async move { Ok(answer.await?.into_inner()) }
+        };
+        self.within(self.attempts(about, repeat, request)).await
+    }
+
+    /// Calls a method that is one message both ways, as [`Self::call`] does.
+    pub async fn unary<Q, A>(
+        &self,
+        about: About,
+        repeat: Repeat,
+        method: &'static str,
+        request: Q,
+    ) -> Result<A>
+    where
+        Q: prost::Message,
+        A: prost::Message + Default,
+    {
+        let request = &request;
+        let call = |member: &Member| {
+            let unary = member.unary.clone();
+            async move { unary.call(method, request).await }
+        };
+        self.within(self.attempts(about, repeat, call)).await
+    }
+
+    async fn within<T>(&self, attempts: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(self.request_timeout, attempts).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -87,15 +121,16 @@ impl Transport {
         }
     }
 
-    async fn attempts<T, F>(&self, about: About, repeat: Repeat, request: impl Fn(Channel) -> F) -> Result<T>
+    async fn attempts<T, F>(&self, about: About, repeat: Repeat, request: impl Fn(&Member) -> F) -> Result<T>
     where
-        F: Future<Output = Result<tonic::Response<T>, Status>>,
+        F: Future<Output = Result<T, Status>>,
     {
         let mut left = ROUNDS * self.members.len();
         loop {
-            let (at, url, channel) = self.current();
-            let status = match request(channel).await {
-                Ok(answer) => return Ok(answer.into_inner()),
+            let (at, member) = self.member();
+            let url = &member.url;
+            let status = match request(member).await {
+                Ok(answer) => return Ok(answer),
                 Err(status) => status,
             };
             left -= 1;
