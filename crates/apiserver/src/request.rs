@@ -92,6 +92,10 @@ impl Warnings {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }

@@ -4,7 +4,9 @@
 
 mod text;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
@@ -117,14 +119,74 @@ struct Family {
     help: String,
     labels: Vec<String>,
     bounds: Vec<f64>,
-    series: RwLock<HashMap<Vec<String>, Series>>,
+    series: RwLock<HashMap<Labels, Series>>,
+}
+
+/// Label values as a key that is looked up by borrowed texts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Labels(Vec<String>);
+
+impl Labels {
+    fn of(values: &[&str]) -> Self {
+        Self(values.iter().map(|v| (*v).to_owned()).collect())
+    }
+}
+
+/// Label values, owned or not.
+trait LabelValues {
+    fn count(&self) -> usize;
+    fn value(&self, at: usize) -> &str;
+}
+
+impl LabelValues for Labels {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn value(&self, at: usize) -> &str {
+        &self.0[at]
+    }
+}
+
+impl LabelValues for &[&str] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn value(&self, at: usize) -> &str {
+        self[at]
+    }
+}
+
+impl Hash for dyn LabelValues + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (0..self.count()).for_each(|at| self.value(at).hash(state));
+    }
+}
+
+impl PartialEq for dyn LabelValues + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.count() == other.count() && (0..self.count()).all(|at| self.value(at) == other.value(at))
+    }
+}
+
+impl Eq for dyn LabelValues + '_ {}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self as &dyn LabelValues).hash(state);
+    }
+}
+
+impl<'a> Borrow<dyn LabelValues + 'a> for Labels {
+    fn borrow(&self) -> &(dyn LabelValues + 'a) {
+        self
+    }
 }
 
 impl Family {
     fn with(&self, values: &[&str]) -> Series {
-        if let Some(found) =
-            self.series.read().get(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>())
-        {
+        if let Some(found) = self.series.read().get(&values as &dyn LabelValues) {
             return found.clone();
         }
         let make = || match self.kind {
@@ -132,8 +194,7 @@ impl Family {
             Kind::Gauge => Series::Gauge(Gauge::default()),
             Kind::Histogram => Series::Histogram(Histogram::new(&self.bounds)),
         };
-        let key = values.iter().map(|v| (*v).to_owned()).collect();
-        self.series.write().entry(key).or_insert_with(make).clone()
+        self.series.write().entry(Labels::of(values)).or_insert_with(make).clone()
     }
 }
 
@@ -205,7 +266,7 @@ macro_rules! vector {
 
             /// Forgets the one with these label values.
             pub fn remove(&self, values: &[&str]) {
-                self.0.series.write().remove(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>());
+                self.0.series.write().remove(&values as &dyn LabelValues);
             }
 
             /// Forgets all label values.

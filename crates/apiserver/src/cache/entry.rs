@@ -1,7 +1,7 @@
 //! One object of the watch cache: what is looked at often as plain fields, everything else as one canonical
 //! encoding, with other forms made when asked for.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use api::Value;
@@ -10,6 +10,7 @@ use compact_str::CompactString;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::scan;
 use crate::form::Form;
 
 /// One word in each entry of the many kinds that have no such values.
@@ -33,10 +34,48 @@ pub struct Entry {
     pub revision: i64,
     pub head: Bytes,
     pub body: Bytes,
+    /// Where `metadata` lies in the body, once somebody has looked: start and end, 32 bits each.
+    metadata: AtomicU64,
     tree: Mutex<Weak<Value>>,
-    forms: Mutex<SmallVec<[(Form, Bytes); 1]>>,
+    forms: Mutex<Forms>,
     /// A form was asked for since the last sweep.
     used: AtomicBool,
+}
+
+/// Bytes that all forms of the process hold together.
+static FORM_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// At most so many: what goes beyond is made anew each time.
+const MAX_FORM_BYTES: usize = 64 << 20;
+
+/// Encodings that are kept while they are asked for, counted in [`FORM_BYTES`].
+#[derive(Debug, Default)]
+struct Forms(SmallVec<[(Form, Bytes); 1]>);
+
+impl Forms {
+    fn find(&self, form: &Form) -> Option<&Bytes> {
+        self.0.iter().find(|(f, _)| f == form).map(|(_, bytes)| bytes)
+    }
+
+    fn keep(&mut self, form: Form, bytes: Bytes) {
+        let held = FORM_BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
+        if held + bytes.len() > MAX_FORM_BYTES || self.find(&form).is_some() {
+            FORM_BYTES.fetch_sub(bytes.len(), Ordering::Relaxed);
+        } else {
+            self.0.push((form, bytes));
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.0.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
+impl Drop for Forms {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            FORM_BYTES.fetch_sub(self.size(), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Entry {
@@ -50,8 +89,8 @@ impl Entry {
     ) -> Self {
         let namespace_len = if namespaced { key.find('/').unwrap_or(0) } else { 0 };
         let (tree, forms, used) = (Mutex::new(Weak::new()), Mutex::default(), AtomicBool::new(false));
-        let late = Mutex::default();
-        Self { key, namespace_len, labels, fields, late, revision, head, body, tree, forms, used }
+        let (late, metadata) = (Mutex::default(), AtomicU64::new(0));
+        Self { key, namespace_len, labels, fields, late, revision, head, body, metadata, tree, forms, used }
     }
 
     /// The same object with another body at another revision.
@@ -109,6 +148,21 @@ impl Entry {
         self.body.slice(usize::from(first)..self.body.len() - 1)
     }
 
+    /// `metadata` as it lies in the body.
+    pub fn metadata(&self) -> &[u8] {
+        let known = self.metadata.load(Ordering::Relaxed);
+        let place = if known > 0 { known } else { self.find_metadata() };
+        self.body.get((place >> 32) as usize..(place as u32) as usize).unwrap_or(b"{}")
+    }
+
+    fn find_metadata(&self) -> u64 {
+        // No object begins its body with it, so 0 is never a place.
+        let place =
+            scan::metadata_of(&self.body).map_or(u64::MAX, |at| (at.start as u64) << 32 | at.end as u64);
+        self.metadata.store(place, Ordering::Relaxed);
+        place
+    }
+
     /// The decoded tree, if somebody still holds it.
     pub fn tree(&self) -> Option<Arc<Value>> {
         self.tree.lock().upgrade()
@@ -120,29 +174,26 @@ impl Entry {
 
     /// An encoding made earlier.
     pub fn form(&self, form: &Form) -> Option<Bytes> {
-        let found = self.forms.lock().iter().find(|(f, _)| f == form).map(|(_, bytes)| bytes.clone());
-        if found.is_some() {
+        let found = self.forms.lock().find(form).cloned();
+        if found.is_some() && !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
         found
     }
 
     pub fn keep_form(&self, form: Form, bytes: Bytes) {
-        let mut forms = self.forms.lock();
-        if !forms.iter().any(|(f, _)| *f == form) {
-            forms.push((form, bytes));
-        }
+        self.forms.lock().keep(form, bytes);
     }
 
     /// Drops the forms if nobody has asked for one since the last call.
     pub fn drop_cold(&self) {
         if !self.used.swap(false, Ordering::Relaxed) {
-            *self.forms.lock() = SmallVec::new();
+            *self.forms.lock() = Forms::default();
         }
     }
 
     /// Bytes that it holds, roughly.
     pub fn weight(&self) -> usize {
-        self.body.len() + self.forms.lock().iter().map(|(_, b)| b.len()).sum::<usize>() + 256
+        self.body.len() + self.forms.lock().size() + 256
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(cache: Weak<Cache>, source: Arc<dyn Source>, stop: Cance
         let Some(strong) = cache.upgrade() else { return };
         let outcome = tokio::select! {
             () = stop.cancelled() => {
-                strong.state.write().end_watchers();
+                strong.state.write().close();
                 return;
             }
             () = strong.restart.notified() => {

@@ -12,6 +12,7 @@ mod feed;
 mod history;
 #[cfg(test)]
 mod history_tests;
+mod scan;
 mod select;
 mod state;
 #[cfg(test)]
@@ -240,6 +241,11 @@ impl Subscription {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Nothing waits for it.
+    pub fn is_idle(&self) -> bool {
+        self.backlog.is_empty() && self.watcher.is_empty()
+    }
+
     fn seen(&mut self, change: &Change) {
         self.cursor = change.seq;
         self.revision = self.revision.max(change.revision);
@@ -256,7 +262,7 @@ impl Subscription {
     /// The revision up to which everything that concerns this watch has been handed out: what a bookmark says.
     pub fn bookmark(&mut self) -> i64 {
         let state = self.cache.state.read();
-        if self.backlog.is_empty() && self.watcher.is_empty() {
+        if self.is_idle() {
             self.revision = self.revision.max(state.revision);
         }
         self.revision

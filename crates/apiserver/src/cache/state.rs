@@ -43,6 +43,7 @@ pub struct State {
     /// The revision of the last change.
     pub changed: i64,
     pub ready: bool,
+    closed: bool,
     /// Watches can start at this revision or later.
     oldest: i64,
     /// The window has let go of changes.
@@ -101,6 +102,12 @@ impl State {
         for watcher in self.watchers.drain().flat_map(|(_, list)| list) {
             watcher.end();
         }
+    }
+
+    /// Nothing comes any more: watchers are ended, those that come later too.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.end_watchers();
     }
 
     pub fn apply(&mut self, what: Applied) {
@@ -213,6 +220,9 @@ impl State {
     }
 
     pub fn register(&mut self, watcher: Arc<Watcher>) {
+        if self.closed {
+            watcher.end();
+        }
         let interest = self.interest_of(&watcher.selection);
         self.watchers.entry(interest).or_default().push(watcher);
     }

@@ -11,8 +11,8 @@ use super::{Asked, represent, table};
 use crate::cache::Selection;
 use crate::catalog::Served;
 use crate::endpoint::{Body, Query};
-use crate::form::Media;
-use crate::http::body::Pieces;
+use crate::form::{Media, Projection};
+use crate::http::body::{self, Pieces};
 use crate::http::negotiate::{As, Wanted, wanted};
 use crate::http::{gzip, respond};
 use crate::registry::read::{List, ListOptions};
@@ -94,11 +94,27 @@ pub(super) async fn list(asked: Asked<'_>, served: Arc<Served>) -> Result<Respon
     let selection = selection(&served, &asked.cx.info.namespace, "", asked.query)?;
     let list = asked.chain.registry.list(&served, &selection, &options).await?;
     match (&offer.shape, offer.media) {
-        (As::Table(version), _) => as_table(&asked, &served, &list, version, &offer).await,
-        (_, Media::Protobuf) => as_protobuf(&served, &list, &offer).await,
+        (As::Table(version), _) => as_table(&asked, &served, list, version, &offer).await,
+        (_, Media::Protobuf) => as_protobuf(&asked, &served, &list, &offer).await,
+        (As::Metadata(version), _) => Ok(as_metadata(&asked, &served, list, version, &offer)),
         _ => as_json(&asked, &served, &list, &offer).await,
     }
 }
+
+/// Kind and apiVersion of the list.
+fn type_of(served: &Served, shape: &As) -> (String, String) {
+    match shape {
+        As::Metadata(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
+        _ => (format!("{}List", served.gvk.kind), served.gv.to_string()),
+    }
+}
+
+fn json_head((kind, api_version): &(String, String), meta: &[u8]) -> Vec<u8> {
+    let meta = String::from_utf8_lossy(meta);
+    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[").into()
+}
+
+const TAIL: &[u8] = b"]}\n";
 
 async fn as_json(
     asked: &Asked<'_>,
@@ -106,34 +122,45 @@ async fn as_json(
     list: &List,
     offer: &Wanted,
 ) -> Result<Response<Body>, Status> {
-    let (kind, api_version) = match &offer.shape {
-        As::Metadata(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
-        _ => (format!("{}List", served.gvk.kind), served.gv.to_string()),
-    };
-    let meta = String::from_utf8_lossy(&list_meta(list)).into_owned();
-    let head = if served.schema.custom && offer.shape == As::Object {
-        format!("{{\"apiVersion\":\"{api_version}\",\"items\":[")
+    let (kind, api_version) = type_of(served, &offer.shape);
+    let (head, tail) = if served.schema.custom {
+        let head = format!("{{\"apiVersion\":\"{api_version}\",\"items\":[");
+        let tail = format!("],\"kind\":\"{kind}\",\"metadata\":{}}}\n", custom_meta(list));
+        (head.into(), tail.into())
     } else {
-        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[")
-    };
-    let tail = if served.schema.custom && offer.shape == As::Object {
-        format!("],\"kind\":\"{kind}\",\"metadata\":{}}}\n", custom_meta(list))
-    } else {
-        "]}\n".to_owned()
+        (json_head(&(kind, api_version), &list_meta(list)), Bytes::from_static(TAIL))
     };
     let mut pieces: Vec<Bytes> = Vec::with_capacity(list.entries.len() + 2);
     pieces.push(head.into());
     for (at, entry) in list.entries.iter().enumerate() {
-        pieces.push(match &offer.shape {
-            As::Metadata(version) => {
-                let comma: &[u8] = if at == 0 { b"" } else { b"," };
-                [comma, &represent::metadata_json(entry, version)].concat().into()
-            }
-            _ => represent::json(served, entry).await?.item(at == 0),
-        });
+        pieces.push(represent::json(served, entry).await?.item(at == 0));
     }
-    pieces.push(tail.into());
-    Ok(send(asked, served, list, offer, Pieces::new(pieces)))
+    pieces.push(tail);
+    Ok(send(asked, served, list.changed, offer, Pieces::new(pieces)))
+}
+
+/// Whether the answer can be sent as it is written.
+fn is_plain(offer: &Wanted) -> bool {
+    offer.media == Media::Json && !offer.pretty && !offer.gzip
+}
+
+fn as_metadata(
+    asked: &Asked<'_>,
+    served: &Served,
+    mut list: List,
+    version: &str,
+    offer: &Wanted,
+) -> Response<Body> {
+    let head = json_head(&type_of(served, &offer.shape), &list_meta(&list));
+    let (entries, version) = (std::mem::take(&mut list.entries), version.to_owned());
+    let count = entries.len();
+    let item = move |at: usize, out: &mut Vec<u8>| represent::write_metadata(out, &entries[at], &version);
+    if is_plain(offer) {
+        return respond::written(200, offer.media.content_type(), body::items(head, count, TAIL, item));
+    }
+    let items = body::collect(body::items(Vec::new(), count, b"", item));
+    let pieces = [head.into(), items.into(), Bytes::from_static(TAIL)];
+    send(asked, served, list.changed, offer, Pieces::new(pieces))
 }
 
 /// Custom lists are maps in Go: sorted keys all the way.
@@ -147,15 +174,22 @@ fn custom_meta(list: &List) -> String {
     out
 }
 
-fn send(asked: &Asked<'_>, served: &Served, list: &List, offer: &Wanted, pieces: Pieces) -> Response<Body> {
+/// `changed`: see [`List::changed`].
+fn send(
+    asked: &Asked<'_>,
+    served: &Served,
+    changed: Option<i64>,
+    offer: &Wanted,
+    pieces: Pieces,
+) -> Response<Body> {
     let content_type = offer.media.content_type();
-    if offer.media == Media::Yaml || offer.pretty {
+    if offer.media == Media::Yaml || offer.pretty && offer.media == Media::Json {
         return respond::document(200, offer, pieces.concat().into());
     }
     if !offer.gzip || pieces.len() < respond::GZIP_FROM {
         return respond::pieces(200, content_type, pieces);
     }
-    let Some(changed) = list.changed else {
+    let Some(changed) = changed else {
         return respond::compressed(200, content_type, respond::gzip(pieces.iter()));
     };
     // The head names the list's revision; the items are compressed once.
@@ -179,46 +213,56 @@ fn send(asked: &Asked<'_>, served: &Served, list: &List, offer: &Wanted, pieces:
     answer
 }
 
-async fn as_protobuf(served: &Served, list: &List, offer: &Wanted) -> Result<Response<Body>, Status> {
+async fn as_protobuf(
+    asked: &Asked<'_>,
+    served: &Served,
+    list: &List,
+    offer: &Wanted,
+) -> Result<Response<Body>, Status> {
     use api::proto::wire;
-    let mut raw = Vec::new();
-    wire::bytes(&mut raw, 1, &protobuf_meta(list));
+    let mut items = Vec::with_capacity(list.entries.len() + 2);
+    items.push(Bytes::new());
+    let form = represent::form(served, Media::Protobuf, Projection::Whole);
     for entry in &list.entries {
-        match &offer.shape {
-            As::Metadata(version) => wire::bytes(&mut raw, 2, &represent::metadata_protobuf(entry, version)?),
-            _ => wire::bytes(&mut raw, 2, &represent::protobuf(served, entry).await?),
-        }
+        let message = match &offer.shape {
+            As::Metadata(_) => represent::metadata_protobuf(entry)?,
+            _ => represent::protobuf(served, entry, &form).await?,
+        };
+        items.push(message.item());
     }
-    let (kind, api_version) = match &offer.shape {
-        As::Metadata(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
-        _ => (format!("{}List", served.gvk.kind), served.gv.to_string()),
-    };
-    let bytes = api::proto::encode_unknown(&api_version, &kind, &raw, "");
-    let content_type = Media::Protobuf.content_type();
-    if offer.gzip && bytes.len() as u64 >= respond::GZIP_FROM {
-        return Ok(respond::compressed(200, content_type, respond::gzip([&Bytes::from(bytes)].into_iter())));
-    }
-    Ok(respond::bytes(200, content_type, bytes))
+    let mut meta = Vec::new();
+    wire::bytes(&mut meta, 1, &protobuf_meta(list));
+    let (kind, api_version) = type_of(served, &offer.shape);
+    let size = meta.len() + items.iter().map(Bytes::len).sum::<usize>();
+    let (mut head, tail) = api::proto::around(&api_version, &kind, size);
+    head.extend_from_slice(&meta);
+    items[0] = head.into();
+    items.push(Bytes::from_static(tail));
+    Ok(send(asked, served, list.changed, offer, Pieces::new(items)))
 }
 
 async fn as_table(
     asked: &Asked<'_>,
     served: &Served,
-    list: &List,
+    mut list: List,
     version: &str,
     offer: &Wanted,
 ) -> Result<Response<Body>, Status> {
-    let include = table::include(asked.query)?;
-    let mut rows = Vec::with_capacity(list.entries.len() * 512);
-    let mut count = None;
-    for entry in &list.entries {
-        if count.is_some() {
-            rows.push(b',');
-        }
-        count = Some(table::row((asked.cx.now, include), served, entry, version, &mut rows).await?);
+    let now = asked.cx.now;
+    let rows = table::Rows::new(served, version, now, table::include(asked.query)?);
+    let mut items = Vec::with_capacity(list.entries.len());
+    for entry in std::mem::take(&mut list.entries) {
+        items.push(rows.item(&entry).await?);
     }
-    let definitions = table::definitions(served, count);
-    let document = table::document(version, &list_meta(list), Some(&definitions), &rows);
+    let definitions = table::definitions(served, items.last().map(|i| i.row().count()));
+    let head = table::head(version, &list_meta(&list), Some(&definitions));
+    let (count, version) = (items.len(), version.to_owned());
+    let item = move |at: usize, out: &mut Vec<u8>| items[at].write(&version, now, out);
+    let document = body::items(head, count, table::TAIL, item);
+    if is_plain(offer) {
+        return Ok(respond::written(200, Media::Json.content_type(), document));
+    }
+    let document = body::collect(document);
     if offer.gzip
         && document.len() as u64 >= respond::GZIP_FROM
         && !offer.pretty

@@ -17,7 +17,7 @@ use super::{Asked, represent, write};
 use crate::catalog::Served;
 use crate::endpoint::Body;
 use crate::http::negotiate::wanted;
-use crate::registry::{KindVersions, Update, reset_of};
+use crate::registry::{Fingerprint, KindVersions, Update, reset_of};
 use crate::request::RequestContext;
 use crate::resource::Preconditions;
 
@@ -74,7 +74,7 @@ pub(super) fn check_options(asked: &Asked<'_>, kind: Kind) -> Result<(), Status>
 pub(super) struct Patch {
     pub kind: Kind,
     body: Value,
-    /// Fields that came twice in it.
+    /// Fields that came twice in it (keys, of an applied configuration).
     found: Found,
     manager: String,
     force: bool,
@@ -86,7 +86,7 @@ impl Patch {
         let invalid = |_| Status::bad_request("invalid JSON patch");
         let (body, found) = match kind {
             Kind::Apply => {
-                let value = api::yaml::parse(bytes).map_err(|e| {
+                let (value, doubles) = api::yaml::parse_strict(bytes).map_err(|e| {
                     let why = e.to_string();
                     let why = why.trim_start_matches("error converting YAML to JSON: ");
                     Status::bad_request(format!("error encoding patch: {why}"))
@@ -98,7 +98,7 @@ impl Patch {
                     let why = no_map(&value);
                     return Err(bad(format!("error unmarshaling JSON: while decoding JSON: {why}")));
                 }
-                (value, Found::default())
+                (value, doubles)
             }
             Kind::Json => {
                 let parsed = api::json::parse_strict(bytes).map_err(invalid)?;
@@ -179,6 +179,29 @@ impl Patch {
             }
         }
         api::json::to_string(&object)
+    }
+
+    /// Unknown and double fields of an applied configuration.
+    fn report_apply(
+        &self,
+        served: &Served,
+        validation: FieldValidation,
+        cx: &RequestContext,
+    ) -> Result<(), Status> {
+        if validation == FieldValidation::Ignore {
+            return Ok(());
+        }
+        let read = api::yaml::canonical(self.body.clone(), self.found.clone(), &served.schema);
+        // What does not fit the type is told by apply in its own words.
+        let Ok((_, found)) = read else { return Ok(()) };
+        let twice = found.only_double();
+        if validation == FieldValidation::Strict && !twice.is_empty() {
+            let twice = twice.words().join("");
+            return Err(Status::bad_request(format!(
+                "error strict decoding patch: error converting YAML to JSON: {twice}"
+            )));
+        }
+        decode::report(&found, validation, cx, "")
     }
 
     fn patched(&self, served: &Served, live: &Value) -> Result<Value, Status> {
@@ -285,6 +308,15 @@ fn canonical(
     Ok(())
 }
 
+/// Of a patch: all that its result depends on, beside the object.
+fn fingerprint(asked: &Asked<'_>, served: &Served, kind: Kind, bytes: &Bytes) -> Fingerprint {
+    let (cx, uri) = (asked.cx, asked.request.uri());
+    let query = uri.query().unwrap_or_default();
+    let parts =
+        [&[kind as u8][..], uri.path().as_bytes(), query.as_bytes(), cx.field_manager.as_bytes(), bytes];
+    Fingerprint::of(&parts, &cx.user, served.generation)
+}
+
 pub(super) async fn patch(
     mut asked: Asked<'_>,
     served: Arc<Served>,
@@ -311,7 +343,7 @@ pub(super) async fn patch(
                 }
             };
             let mut object = fields.apply(live, &patch.body, &patch.manager, patch.force, cx.now)?;
-            report_apply(&served, &bytes, validation, cx)?;
+            patch.report_apply(&served, validation, cx)?;
             canonical(&served, &mut object, FieldValidation::Ignore, cx).map_err(|error| match error {
                 Refused::Type(error) => wrong_type(&patch.body, &error),
                 Refused::Status(status) => status,
@@ -335,35 +367,11 @@ pub(super) async fn patch(
         whole: false,
         manage_fields: kind != Kind::Apply,
         admit: true,
+        fingerprint: Some(fingerprint(&asked, &served, kind, &bytes)),
     };
     let updated = asked.chain.registry.update(request).await?;
     let code = if updated.created { 201 } else { 200 };
     represent::answer(&asked, &served, &updated.entry, code, &offer).await
-}
-
-/// Unknown and double fields of an applied configuration.
-fn report_apply(
-    served: &Served,
-    bytes: &Bytes,
-    validation: FieldValidation,
-    cx: &RequestContext,
-) -> Result<(), Status> {
-    if validation == FieldValidation::Ignore {
-        return Ok(());
-    }
-    let found = match api::yaml::decode(bytes, &served.schema) {
-        Ok((_, found)) => found,
-        // What does not fit the type is told by apply in its own words.
-        Err(_) => return Ok(()),
-    };
-    let twice = found.only_double();
-    if validation == FieldValidation::Strict && !twice.is_empty() {
-        let twice = twice.words().join("");
-        return Err(Status::bad_request(format!(
-            "error strict decoding patch: error converting YAML to JSON: {twice}"
-        )));
-    }
-    decode::report(&found, validation, cx, "")
 }
 
 /// A patch of an object that has no managedFields of its own (scale, endpoints); apply overlays what it says.

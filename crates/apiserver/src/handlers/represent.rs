@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use api::Value;
+use api::proto::wire;
 use apimachinery::Status;
 use bytes::Bytes;
 use http::Response;
@@ -33,6 +34,12 @@ impl Json {
 
     pub fn item(&self, first: bool) -> Bytes {
         self.body.slice(usize::from(first)..self.body.len() - 1)
+    }
+
+    /// Without the newline.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.body[2..self.body.len() - 1]);
     }
 
     /// Without the newline, in one.
@@ -90,91 +97,80 @@ pub async fn json(served: &Served, entry: &Entry) -> Result<Json, Status> {
     Ok(made)
 }
 
-/// The object as a protobuf message, without the envelope.
-pub async fn protobuf(served: &Served, entry: &Entry) -> Result<Bytes, Status> {
-    let form = form(served, Media::Protobuf, Projection::Whole);
-    if let Some(bytes) = entry.form(&form) {
-        return Ok(bytes);
+/// An object as a protobuf message, kept as lists have it: behind the key of field 2 and its length.
+#[derive(Clone)]
+pub struct Message(Bytes);
+
+impl Message {
+    fn of(raw: &[u8]) -> Self {
+        let mut item = Vec::with_capacity(raw.len() + 6);
+        wire::bytes(&mut item, 2, raw);
+        Self(item.into())
+    }
+
+    /// Without the envelope.
+    pub fn raw(&self) -> Bytes {
+        let last = self.0.iter().skip(1).position(|b| *b < 0x80).map_or(self.0.len(), |at| at + 2);
+        self.0.slice(last..)
+    }
+
+    /// As a list's item.
+    pub fn item(self) -> Bytes {
+        self.0
+    }
+}
+
+/// The object as a protobuf message; `form` is [`form`] of that.
+pub async fn protobuf(served: &Served, entry: &Entry, form: &Form) -> Result<Message, Status> {
+    if let Some(bytes) = entry.form(form) {
+        return Ok(Message(bytes));
     }
     let value = tree(served, entry).await?;
-    let made =
+    let raw =
         api::proto::encode(&value, &served.schema).map_err(|e| Status::not_acceptable(e.to_string()))?;
-    let made = Bytes::from(made);
-    entry.keep_form(form, made.clone());
+    let made = Message::of(&raw);
+    entry.keep_form(form.clone(), made.0.clone());
     Ok(made)
-}
-
-/// The bytes of `metadata` in an object's JSON: found by its braces, not decoded.
-pub fn metadata_of(body: &[u8]) -> Option<&[u8]> {
-    let mut at = 2;
-    loop {
-        let (key, after) = string(body, at)?;
-        let start = after + 1;
-        let end = skip(body, start)?;
-        if key == b"metadata" {
-            return body.get(start..end);
-        }
-        if body.get(end) != Some(&b',') {
-            return None;
-        }
-        at = end + 1;
-    }
-}
-
-/// The text of the string that starts at `at`, and where it ends.
-fn string(json: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    if json.get(at) != Some(&b'"') {
-        return None;
-    }
-    let mut end = at + 1;
-    loop {
-        match json.get(end)? {
-            b'"' => return Some((&json[at + 1..end], end + 1)),
-            b'\\' => end += 2,
-            _ => end += 1,
-        }
-    }
-}
-
-/// The end of the value that starts at `at`.
-fn skip(json: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    loop {
-        match json.get(at)? {
-            b'"' => at = string(json, at)?.1,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            b'}' | b']' if depth == 0 => return Some(at),
-            b'}' | b']' => {
-                depth -= 1;
-                at += 1;
-            }
-            b',' if depth == 0 => return Some(at),
-            _ => at += 1,
-        }
-        if depth == 0 && matches!(json.get(at), Some(b',' | b'}' | b']')) {
-            return Some(at);
-        }
-    }
 }
 
 const METADATA_HEAD: &[u8] = b"\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/";
 
-/// PartialObjectMetadata as JSON, `{...}`.
-pub fn metadata_json(entry: &Entry, version: &str) -> Vec<u8> {
-    let metadata = metadata_of(&entry.body).unwrap_or(b"{}");
-    [b"{", METADATA_HEAD, version.as_bytes(), b"\",\"metadata\":", metadata, b"}"].concat()
+/// Writes PartialObjectMetadata as JSON, `{...}`.
+pub fn write_metadata(out: &mut Vec<u8>, entry: &Entry, version: &str) {
+    out.push(b'{');
+    out.extend_from_slice(METADATA_HEAD);
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b"\",\"metadata\":");
+    out.extend_from_slice(entry.metadata());
+    out.push(b'}');
 }
 
-/// PartialObjectMetadata as a protobuf message.
-pub fn metadata_protobuf(entry: &Entry, version: &str) -> Result<Vec<u8>, Status> {
+/// PartialObjectMetadata as JSON, `{...}`.
+pub fn metadata_json(entry: &Entry, version: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(entry.metadata().len() + 96);
+    write_metadata(&mut out, entry, version);
+    out
+}
+
+/// PartialObjectMetadata as a protobuf message, the same in each of its versions.
+pub fn metadata_protobuf(entry: &Entry) -> Result<Message, Status> {
+    let form = Form {
+        media: Media::Protobuf,
+        projection: Projection::Metadata,
+        api_version: "meta.k8s.io/v1".into(),
+        generation: 0,
+    };
+    if let Some(bytes) = entry.form(&form) {
+        return Ok(Message(bytes));
+    }
     let of = api::schema::by_gvk("meta.k8s.io", "v1", "PartialObjectMetadata")
         .ok_or_else(|| Status::not_acceptable("PartialObjectMetadata has no protobuf form"))?;
-    let (value, _) = api::json::decode(&metadata_json(entry, version), &of)
-        .map_err(|e| Status::internal(e.to_string()))?;
-    api::proto::encode(&value, &of).map_err(|e| Status::not_acceptable(e.to_string()))
+    let (value, _) =
+        api::json::decode(&metadata_json(entry, "v1"), &of).map_err(|e| Status::internal(e.to_string()))?;
+    let raw = api::proto::encode(&value, &of).map_err(|e| Status::not_acceptable(e.to_string()))?;
+    let made = Message::of(&raw);
+    entry.keep_form(form, made.0.clone());
+    Ok(made)
 }
 
 /// An answer of one stored object.
@@ -192,7 +188,7 @@ pub async fn answer(
             Ok(respond::document(code, offer, document))
         }
         (As::Metadata(version), Media::Protobuf) => {
-            let raw = metadata_protobuf(entry, version)?;
+            let raw = metadata_protobuf(entry)?.raw();
             let api_version = format!("meta.k8s.io/{version}");
             let bytes = api::proto::encode_unknown(&api_version, "PartialObjectMetadata", &raw, "");
             Ok(respond::bytes(code, content_type, bytes))
@@ -203,7 +199,8 @@ pub async fn answer(
             Ok(respond::document(code, offer, json))
         }
         (_, Media::Protobuf) => {
-            let raw = protobuf(served, entry).await?;
+            let form = form(served, Media::Protobuf, Projection::Whole);
+            let raw = protobuf(served, entry, &form).await?.raw();
             let bytes = api::proto::encode_unknown(&served.gv.to_string(), &served.gvk.kind, &raw, "");
             Ok(respond::bytes(code, content_type, bytes))
         }
@@ -257,16 +254,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_found_by_its_braces() {
-        for (body, expected) in [
-            (&b",{\"metadata\":{\"name\":\"x\"},\"spec\":{}}\n"[..], Some(&b"{\"name\":\"x\"}"[..])),
-            (
-                b",{\"apiVersion\":\"a/v1\",\"data\":[{\"metadata\":1}],\"metadata\":{\"a\":\"}\\\"\"}}\n",
-                Some(b"{\"a\":\"}\\\"\"}"),
-            ),
-            (b",{\"a\":1}\n", None),
-        ] {
-            assert_eq!(metadata_of(body), expected);
+    fn a_message_is_found_again_in_its_item() {
+        for size in [0, 1, 127, 128, 20_000] {
+            let raw = vec![0x80u8; size];
+            let message = Message::of(&raw);
+            assert!(message.raw() == raw && message.item().len() >= size + 2, "{size}");
         }
     }
 }

@@ -109,6 +109,7 @@ pub(super) async fn serve(
         whole: sent.is_some(),
         manage_fields: true,
         admit: true,
+        fingerprint: None,
     };
     let updated = registry.update(request).await?;
     let scale = scale_of(&*represent::tree(&served, &updated.entry).await?, &paths);

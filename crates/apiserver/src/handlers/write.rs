@@ -93,6 +93,7 @@ pub(super) async fn update(
         whole: true,
         manage_fields: true,
         admit: true,
+        fingerprint: None,
     };
     let updated = asked.chain.registry.update(request).await?;
     let code = if updated.created { 201 } else { 200 };

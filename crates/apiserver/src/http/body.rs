@@ -74,6 +74,88 @@ impl http_body::Body for Pieces {
     }
 }
 
+/// Bytes of a frame of a body that is written while it is sent.
+const CHUNK: usize = 64 << 10;
+
+/// A body that is written while it is sent, so that it never lies in memory as a whole. `next` appends some more and
+/// says whether there may be more after it. What fits into one frame is sent with its length.
+pub fn written<N>(mut next: N) -> Body
+where
+    N: FnMut(&mut Vec<u8>) -> bool + Send + Sync + Unpin + 'static,
+{
+    let (first, more) = chunk(&mut next);
+    if more { Written { first: Some(first), next: Some(next) }.boxed() } else { full(first) }
+}
+
+/// All that `next` would send, in one.
+pub fn collect(mut next: impl FnMut(&mut Vec<u8>) -> bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    while next(&mut out) {}
+    out
+}
+
+fn chunk(next: &mut impl FnMut(&mut Vec<u8>) -> bool) -> (Bytes, bool) {
+    let mut out = Vec::with_capacity(CHUNK + CHUNK / 8);
+    let mut more = true;
+    while more && out.len() < CHUNK {
+        more = next(&mut out);
+    }
+    (out.into(), more)
+}
+
+struct Written<N> {
+    first: Option<Bytes>,
+    /// None at the end.
+    next: Option<N>,
+}
+
+impl<N: FnMut(&mut Vec<u8>) -> bool + Unpin> http_body::Body for Written<N> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        let (bytes, more) = chunk(next);
+        if !more {
+            self.next = None;
+        }
+        Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.next.is_none()
+    }
+}
+
+/// A document of a head, items with commas between them, and a tail, for [`written`].
+pub fn items(
+    head: Vec<u8>,
+    count: usize,
+    tail: &'static [u8],
+    mut item: impl FnMut(usize, &mut Vec<u8>),
+) -> impl FnMut(&mut Vec<u8>) -> bool {
+    let (mut head, mut at) = (head, 0);
+    move |out| {
+        out.append(&mut head);
+        if at == count {
+            out.extend_from_slice(tail);
+            return false;
+        }
+        if at > 0 {
+            out.push(b',');
+        }
+        item(at, out);
+        at += 1;
+        true
+    }
+}
+
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
@@ -170,4 +252,28 @@ pub async fn read(mut body: Body, limit: usize) -> Result<Bytes, Status> {
         }
     }
     Ok(if rest.is_empty() { first } else { [&first[..], &rest].concat().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_sent_is_the_whole() {
+        for (count, size) in [(0, 1), (1, 1), (3, 100), (2, CHUNK), (1000, 700)] {
+            let make = || {
+                items(b"[".to_vec(), count, b"]", move |at, out: &mut Vec<u8>| {
+                    out.extend(std::iter::repeat_n(b'0' + (at % 10) as u8, size));
+                })
+            };
+            let whole = collect(make());
+            let body = written(make());
+            assert_eq!(
+                http_body::Body::size_hint(&body).exact().is_some(),
+                whole.len() < CHUNK,
+                "{count} {size}"
+            );
+            assert!(body.collect().await.unwrap().to_bytes() == whole, "{count} {size}");
+        }
+    }
 }

@@ -43,6 +43,14 @@ pub fn pieces(code: u16, content_type: &str, pieces: Pieces) -> Response<Body> {
     finish(head(code, content_type), body::boxed(pieces))
 }
 
+/// An answer that is written while it is sent (see [`body::written`]).
+pub fn written<N>(code: u16, content_type: &str, next: N) -> Response<Body>
+where
+    N: FnMut(&mut Vec<u8>) -> bool + Send + Sync + Unpin + 'static,
+{
+    finish(head(code, content_type), body::written(next))
+}
+
 /// A JSON document (with its newline) in the form that the caller wants.
 pub fn document(code: u16, wanted: &Wanted, json: Vec<u8>) -> Response<Body> {
     let out = match wanted.media {

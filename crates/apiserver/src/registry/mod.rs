@@ -15,6 +15,7 @@ pub mod stored;
 mod timers;
 pub mod token;
 pub mod transform;
+mod unchanged;
 mod update;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use crate::server::{Error, Options};
 
 pub use create::{Create, reset_of};
 pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use unchanged::Fingerprint;
 pub use update::{Part, Update};
 
 use lease::Leases;
@@ -52,6 +54,7 @@ pub struct Registry {
     stored: Mutex<HashMap<String, Arc<Stored>>>,
     transformers: Transformers,
     leases: Leases,
+    unchanged: unchanged::Unchanged,
 }
 
 impl Registry {
@@ -65,6 +68,7 @@ impl Registry {
             stop: CancellationToken::new(),
             stored: Mutex::default(),
             transformers,
+            unchanged: unchanged::Unchanged::default(),
         })
     }
 

@@ -156,6 +156,7 @@ impl Objects for Registry {
             // Upstream writes a status through a client, everything else below whoever keeps managedFields.
             manage_fields: subresource == "status",
             admit: false,
+            fingerprint: None,
         };
         let updated = Registry::update(self, request).await?;
         Ok(object(&stored, &updated.entry))

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use api::Value;
 use api::merge::ignore_timestamps;
+use api::{Map, Value};
 use apimachinery::field::{Error, Path};
 use apimachinery::{GroupResource, Reason, Status};
 use etcd::{Compare, Op, OpResponse, PutRequest, RangeRequest, Txn};
@@ -12,8 +12,8 @@ use etcd::{Compare, Op, OpResponse, PutRequest, RangeRequest, Txn};
 use super::create::{Create, attributes};
 use super::stored::Stored;
 use super::timers::timed;
-use super::{Registry, convert, meta, store_error};
-use crate::admission::Operation;
+use super::{Fingerprint, Registry, convert, meta, store_error};
+use crate::admission::{Attributes, Operation};
 use crate::cache::Entry;
 use crate::catalog::Served;
 use crate::request::RequestContext;
@@ -52,6 +52,8 @@ pub struct Update<'a> {
     pub manage_fields: bool,
     /// False: internal changes.
     pub admit: bool,
+    /// Of a request that says all that `make` and the checks go by, beside the present object.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What an update came to.
@@ -61,8 +63,8 @@ pub struct Updated {
 }
 
 enum Step {
-    /// Nothing changed.
-    Same,
+    /// Nothing changed. True: what `make` made is what there is, before anybody else had a look.
+    Same(bool),
     Write(Box<Value>),
     /// The last finalizer went: delete; this is how the object looked then.
     Vanish(Box<Value>),
@@ -81,7 +83,7 @@ impl Registry {
         loop {
             let Some(entry) = &present else { return self.create_instead(&request).await };
             let old = stored.tree(entry);
-            let step = self.step(&request, &stored, &old).await;
+            let step = self.step_or_known(&request, &stored, &old, entry.revision).await;
             if !fresh && !matches!(step, Ok((Step::Write(_) | Step::Vanish(_), _))) {
                 let now = self.read_entry(&stored, &store_key).await?;
                 fresh = true;
@@ -92,7 +94,10 @@ impl Registry {
             }
             let (step, undo) = step?;
             let written = match step {
-                Step::Same => Ok(Ok(entry.clone())),
+                Step::Same(made) => {
+                    self.note_unchanged(&request, entry.revision, made && undo.is_none());
+                    Ok(Ok(entry.clone()))
+                }
                 Step::Write(new) => self.swap(request.cx, &stored, &key, entry.revision, *new).await,
                 Step::Vanish(new) => {
                     self.remove(request.cx, &stored, &key, entry.revision, Some(Arc::new(*new))).await
@@ -145,6 +150,50 @@ impl Registry {
         Ok(Updated { entry: self.create(create).await?, created: true })
     }
 
+    async fn step_or_known(
+        &self,
+        request: &Update<'_>,
+        stored: &Arc<Stored>,
+        old: &Arc<Value>,
+        revision: i64,
+    ) -> Result<(Step, Option<Box<dyn crate::strategy::Undo>>), Status> {
+        let known = request.fingerprint.is_some_and(|f| self.unchanged.holds(f, revision));
+        if known && self.still_unchanged(request, old).await? {
+            return Ok((Step::Same(true), None));
+        }
+        self.step(request, stored, old).await
+    }
+
+    /// Whether admission, too, leaves the object of a request as it is that is known to change nothing.
+    async fn still_unchanged(&self, request: &Update<'_>, old: &Arc<Value>) -> Result<bool, Status> {
+        let objects = (Some(Value::clone(old)), Some(old.clone()));
+        let mut told = attributes(
+            request.cx,
+            request.served,
+            Operation::Update,
+            request.subresource,
+            (request.namespace, request.name),
+            objects,
+            request.options.clone(),
+        );
+        self.mutate(&mut told).await?;
+        if told.object.as_ref() != Some(&**old) {
+            return Ok(false);
+        }
+        self.admit(&told).await.map(|()| true)
+    }
+
+    fn note_unchanged(&self, request: &Update<'_>, revision: i64, made: bool) {
+        let cx = request.cx;
+        if let Some(fingerprint) = request.fingerprint
+            && made
+            && !cx.dry_run
+            && cx.warnings.is_empty()
+        {
+            self.unchanged.note(fingerprint, revision);
+        }
+    }
+
     /// Everything up to the write.
     async fn step(
         &self,
@@ -167,6 +216,7 @@ impl Registry {
         if request.manage_fields {
             self.manage(cx, served, request.subresource, &live, &mut new);
         }
+        let made = request.fingerprint.is_some() && request.admit && same_version && new == *live;
         let place = (request.namespace, request.name);
         let objects = (Some(new), Some(live));
         let mut told = attributes(
@@ -188,8 +238,8 @@ impl Registry {
         self.check_change(request, stored, &new, old)?;
         let undo = served.strategy.allocate(cx, &mut new, Some(old)).await?;
         if request.admit {
-            told.object = Some(convert::one_from_storage(served, &new).await?);
-            if let Err(status) = self.admit(&told).await {
+            let admitted = self.admit_last(&mut told, served, &mut new, same_version).await;
+            if let Err(status) = admitted {
                 if let Some(undo) = undo {
                     undo.undo().await;
                 }
@@ -202,7 +252,25 @@ impl Registry {
         if due && !served.strategy.is_held(&new) {
             return Ok((Step::Vanish(Box::new(new)), undo));
         }
-        Ok((if new == **old { Step::Same } else { Step::Write(Box::new(new)) }, undo))
+        Ok((if new == **old { Step::Same(made) } else { Step::Write(Box::new(new)) }, undo))
+    }
+
+    /// Shows the finished object to the validating plugins.
+    async fn admit_last(
+        &self,
+        told: &mut Attributes<'_>,
+        served: &Served,
+        new: &mut Value,
+        same_version: bool,
+    ) -> Result<(), Status> {
+        if !same_version {
+            told.object = Some(convert::one_from_storage(served, new).await?);
+            return self.admit(told).await;
+        }
+        told.object = Some(std::mem::take(new));
+        let outcome = self.admit(told).await;
+        *new = told.object.take().unwrap_or_default();
+        outcome
     }
 
     fn check_change(
@@ -420,15 +488,21 @@ fn take_status(new: &mut Value, old: &Value, custom: bool) {
         }
         metadata = Some(kept);
     }
-    *new = old.clone();
-    match metadata {
-        Some(metadata) => new.set_at(&["metadata"], metadata),
-        None => drop(new.remove_at(&["metadata"])),
+    // What is the same is moved rather than copied.
+    let (asked, mut kept) = (new.as_map_or_make(), Map::with_capacity(8));
+    for (key, was) in old.as_map().into_iter().flat_map(Map::iter) {
+        match (key.as_str(), asked.get_mut(key)) {
+            ("metadata" | "status", _) => {}
+            (_, Some(same)) if same == was => kept.push(key.clone(), std::mem::take(same)),
+            _ => kept.push(key.clone(), was.clone()),
+        }
     }
-    match status {
-        Some(status) => new.set_at(&["status"], status),
-        None => drop(new.remove_at(&["status"])),
+    for (key, value) in [("metadata", metadata), ("status", status)] {
+        if let Some(value) = value {
+            kept.push(key, value);
+        }
     }
+    *new = Value::Map(kept);
 }
 
 /// 409 in upstream's words when a precondition does not hold.

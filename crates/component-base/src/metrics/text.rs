@@ -20,7 +20,7 @@ pub fn render() -> String {
 }
 
 fn write_family(out: &mut String, name: &str, family: &Family) {
-    let mut series: Vec<_> = family.series.read().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut series: Vec<_> = family.series.read().iter().map(|(k, v)| (k.0.clone(), v.clone())).collect();
     if series.is_empty() {
         return;
     }
