@@ -125,7 +125,7 @@ impl Volumes {
     /// The first volume that is not there, in the words of the event `FailedMount`. One whose files only could not be
     /// renewed is there.
     pub async fn mount(&self, pod: &Pod, needs: &Needs<'_>) -> Result<Mounted, VolumeError> {
-        let mut mounted = Mounted::default();
+        let (mut mounted, mut first) = (Mounted::default(), None);
         for volume in pod.volumes() {
             if let Some(source) = &volume.image {
                 let image = (source.reference.clone().unwrap_or_default(), source.pull_policy.clone());
@@ -140,11 +140,15 @@ impl Volumes {
                     mounted.stale.push(wrong(reason));
                     path
                 }
-                (Err(reason), None) => return Err(wrong(reason)),
+                // the others may take their time too
+                (Err(reason), None) => {
+                    first.get_or_insert_with(|| wrong(reason));
+                    continue;
+                }
             };
             mounted.paths.insert(volume.name.clone(), path);
         }
-        Ok(mounted)
+        first.map_or(Ok(mounted), Err)
     }
 
     /// Where a volume's files lie, if they were made at some time.

@@ -1,6 +1,7 @@
 //! What a projected volume needs from the API: objects, tokens, trust anchors and certificates, gathered for the
 //! pure part in `content`.
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, ProjectedVolumeSource};
 
@@ -40,17 +41,22 @@ impl Volumes {
             sooner(renew, next);
             sources.tokens.insert((audience, seconds), token);
         }
+        let node = Node { name: needs.node_name, uid: needs.node_uid };
+        let certificates = source.sources.iter().flatten().enumerate().filter_map(|(index, part)| {
+            let certificate = part.pod_certificate.as_ref()?;
+            let get = self.certificates.get(pod, volume, index, certificate, node);
+            Some(async move { (index, get.await) })
+        });
+        // side by side: keys take long to make, and signers to answer
+        for (index, got) in join_all(certificates).await {
+            let (bundle, next) = got.map_err(|error| error.to_string())?;
+            sooner(renew, next);
+            sources.certificates.insert(index, (bundle.key, bundle.chain));
+        }
         for (index, part) in source.sources.iter().flatten().enumerate() {
-            if let Some(bundle) = &part.cluster_trust_bundle {
-                let anchors = self.trust.get(pod, bundle).await.map_err(|error| error.to_string())?;
-                sources.anchors.insert(index, anchors);
-            } else if let Some(certificate) = &part.pod_certificate {
-                let node = Node { name: needs.node_name, uid: needs.node_uid };
-                let got = self.certificates.get(pod, volume, index, certificate, node).await;
-                let (bundle, next) = got.map_err(|error| error.to_string())?;
-                sooner(renew, next);
-                sources.certificates.insert(index, (bundle.key, bundle.chain));
-            }
+            let Some(bundle) = &part.cluster_trust_bundle else { continue };
+            let anchors = self.trust.get(pod, bundle).await.map_err(|error| error.to_string())?;
+            sources.anchors.insert(index, anchors);
         }
         Ok(sources)
     }
