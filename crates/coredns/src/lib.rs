@@ -29,8 +29,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// `cluster.local`
     pub domain: String,
-    /// Whose `nameserver` lines are asked for names outside the domain. None, or a file without any: they are
-    /// refused.
+    /// Whose `nameserver` lines are asked for names outside the domain, as they are at the time. None, or a file
+    /// without any: they are refused.
     pub resolv_conf: Option<PathBuf>,
     /// Addresses that are never asked: our own.
     pub not_upstream: Vec<IpAddr>,
@@ -70,7 +70,7 @@ pub async fn start(
     forget_on_change(&namespaces, &cache);
     let stores =
         Stores { services: services.store(), slices: slices.store(), namespaces: namespaces.store() };
-    let forwarder = forward::Forwarder::from_file(options.resolv_conf.as_deref(), &options.not_upstream);
+    let forwarder = forward::Forwarder::from_file(options.resolv_conf, &options.not_upstream);
     let resolver =
         Arc::new(server::Resolver::new(Some((zone::Zone::new(&options.domain), stores)), forwarder, cache));
     let tasks = serve(&options.listen, &resolver, &shutdown)?;

@@ -94,13 +94,17 @@ impl Proxy {
         })
     }
 
-    /// Everything from nothing, in place of whatever an earlier process left.
+    /// Everything from nothing, in place of whatever an earlier process left, but for which client had which endpoint.
     pub async fn start(&mut self) -> Result<(), Error> {
         let begin = Instant::now();
         let services = self.objects.services.list();
-        let plans = services.iter().map(|s| (s.key(), self.plan(s))).collect();
-        for batch in self.state.rebuild(plans) {
-            self.commit(batch).await?;
+        let notes = sweep::notes(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner));
+        match self.build(&services, &notes).await {
+            Err(error) if !notes.is_empty() => {
+                tracing::warn!(%error, "which client had which endpoint cannot be kept");
+                self.build(&services, &[]).await?;
+            }
+            built => built?,
         }
         for service in services {
             self.set_check_port(&service.key(), Some(&service)).await;
@@ -109,6 +113,14 @@ impl Proxy {
         self.health.updated();
         self.metrics.synced(true, begin, self.state.no_local());
         tracing::info!(services = self.state.services(), "rules are in place");
+        Ok(())
+    }
+
+    async fn build(&mut self, services: &[Arc<Service>], notes: &[sweep::Note]) -> Result<(), Error> {
+        let plans = services.iter().map(|s| (s.key(), self.plan(s))).collect();
+        for batch in self.state.rebuild(plans, notes) {
+            self.commit(batch).await?;
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use nftables::{Batch, Element, Key, Verdict};
 
 use crate::conntrack::Stale;
 use crate::plan::{Allowed, Backend, Balance, Frontend, Plan, Scope};
+use crate::sweep;
 use crate::table::spread::{Note, Shared, Spread};
 use crate::table::{self, Fixed};
 
@@ -105,7 +106,7 @@ impl State {
     }
 
     /// Everything anew, in place of what is there: one batch, or several when there is much.
-    pub fn rebuild(&mut self, plans: Vec<(ObjectKey, Plan)>) -> Vec<Batch> {
+    pub fn rebuild(&mut self, plans: Vec<(ObjectKey, Plan)>, notes: &[sweep::Note]) -> Vec<Batch> {
         *self = Self::new(self.fixed.clone());
         let mut difference = Difference::default();
         for (key, plan) in plans {
@@ -131,6 +132,8 @@ impl State {
                 }
             }
         }
+        let kept = notes.iter().filter(|note| self.is_noted(note.frontend, note.backend));
+        batch.add_elements(table::AFFINITY, &kept.map(sweep::Note::element).collect::<Vec<_>>());
         table::add_hooks(&mut batch, &self.fixed);
         batches.push(batch);
         batches

@@ -1,11 +1,13 @@
 //! Notes of which client had which endpoint, after that endpoint is gone: removed, as the rule that reads them cannot
 //! know. New notes of it are no longer made by then, so one pass is enough; what a client finds until then is what an
 //! open connection to that endpoint finds.
+//!
+//! Notes outlive the proxy: one that starts reads them and writes them into its new table.
 
 use std::net::Ipv4Addr;
 
 use nftables::read::FoundElement;
-use nftables::{Batch, Connection, Element, Error};
+use nftables::{Batch, Connection, Element, Error, Key};
 
 use crate::plan::{Backend, Frontend};
 use crate::table;
@@ -34,6 +36,32 @@ pub fn sweep(
         }
     }
     last
+}
+
+/// A note as an earlier proxy's rules made it.
+pub struct Note {
+    pub frontend: Frontend,
+    pub backend: Backend,
+    element: Element,
+}
+
+impl Note {
+    /// To be added to a new table.
+    pub fn element(&self) -> Element {
+        self.element.clone()
+    }
+}
+
+/// The notes in the kernel that have some time left; none if there is no table.
+pub fn notes(connection: &mut Connection) -> Vec<Note> {
+    let found = connection.elements(table::FAMILY, table::TABLE, table::AFFINITY);
+    let note = |found: FoundElement| {
+        let (frontend, backend) = read(&found)?;
+        let life = found.life.filter(|life| life.left > 0)?;
+        let element = Element::data(found.key, Key::of_bytes(&found.data)).living(life);
+        Some(Note { frontend, backend, element })
+    };
+    found.unwrap_or_default().into_iter().filter_map(note).collect()
 }
 
 /// The frontend and endpoint of a note; see `CLIENT` and `BACKEND` of [`crate::table`].

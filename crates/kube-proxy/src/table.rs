@@ -52,7 +52,6 @@ const PODS: &str = "pods";
 
 /// Upstream's bit for packets to masquerade.
 const MARK: u32 = 0x4000;
-const AF_INET: u8 = 2;
 
 const FRONTEND: &[Part] = &[Part::Ipv4Addr, Part::InetProto, Part::InetService];
 const NODE_PORT: &[Part] = &[Part::InetProto, Part::InetService];

@@ -322,6 +322,12 @@ fn element(w: &mut Writer, element: &Element) {
         if element.end {
             w.u32(3, 1);
         }
+        if let Some(life) = element.life {
+            if let Some(whole) = life.whole {
+                w.raw(4, &whole.to_be_bytes());
+            }
+            w.raw(5, &life.left.to_be_bytes());
+        }
         if let Some(last) = &element.last {
             w.nest(10, |w| w.raw(1, last.as_bytes()));
         }

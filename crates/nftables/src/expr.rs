@@ -218,6 +218,18 @@ pub enum Expr {
 pub const RTN_LOCAL: u32 = 2;
 
 impl Expr {
+    /// `dnat ip to`, where a map left an IPv4 address and a port in the words of the second register.
+    pub fn dnat_to_map() -> Self {
+        const AF_INET: u8 = 2;
+        Self::Nat {
+            kind: Nat::Destination,
+            family: AF_INET,
+            address: word(4),
+            port: Some(word(5)),
+            random_fully: false,
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Payload { .. } => "payload",

@@ -7,8 +7,7 @@
 //!
 //! [`read`] finds chains and rules in tables of others.
 //!
-//! Deliberately absent: the text language of `nft`, reading expressions and elements back (who writes rules remembers
-//! them), and any knowledge of what the rules are for.
+//! Deliberately absent: the text language of `nft`, reading expressions back (who writes rules remembers them), and any knowledge of what the rules are for.
 
 mod attr;
 pub mod batch;

@@ -3,6 +3,7 @@
 
 use crate::attr::Writer;
 use crate::batch::{NLM_F_REQUEST, SUBSYSTEM};
+use crate::set::Life;
 use crate::{Family, Hook, Key};
 
 const NLM_F_DUMP: u16 = 0x300;
@@ -48,6 +49,8 @@ pub struct FoundElement {
     pub key: Key,
     /// Empty for a set, and for a map of verdicts.
     pub data: Vec<u8>,
+    /// None: it stays until it is deleted.
+    pub life: Option<Life>,
 }
 
 pub(crate) fn ask_elements(family: Family, table: &str, set: &str) -> Vec<u8> {
@@ -100,7 +103,12 @@ pub(crate) fn elements(body: &[u8]) -> Vec<FoundElement> {
 fn element(bytes: &[u8]) -> Option<FoundElement> {
     let all = Attributes::of(bytes);
     let value = |kind| Attributes::of(all.get(kind)?).get(1);
-    Some(FoundElement { key: Key::of_bytes(value(1)?), data: value(2).unwrap_or_default().to_vec() })
+    let left = all.u64(5).map(|left| Life { whole: all.u64(4).filter(|whole| *whole > 0), left });
+    Some(FoundElement {
+        key: Key::of_bytes(value(1)?),
+        data: value(2).unwrap_or_default().to_vec(),
+        life: left,
+    })
 }
 
 /// `nft`'s way of keeping a comment: type 0, length, text and a zero.
@@ -140,6 +148,10 @@ impl<'a> Attributes<'a> {
 
     fn u32(&self, kind: u16) -> Option<u32> {
         self.get(kind)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+    }
+
+    fn u64(&self, kind: u16) -> Option<u64> {
+        self.get(kind)?.first_chunk().map(|b| u64::from_be_bytes(*b))
     }
 
     fn text(&self, kind: u16) -> Option<String> {

@@ -109,8 +109,8 @@ impl Key {
         self.part(&number.to_ne_bytes())
     }
 
-    /// Of a concatenation, as the kernel has it.
-    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+    /// A concatenation, or the data that a map has of one, as the kernel has it.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), parts: 2, first: 0 }
     }
 
@@ -161,6 +161,15 @@ pub enum Value {
     Data(Key),
 }
 
+/// How long an element lives, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// From when it is added or refreshed; None: the set's own time.
+    pub whole: Option<u64>,
+    /// From now.
+    pub left: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     pub key: Key,
@@ -169,24 +178,32 @@ pub struct Element {
     pub end: bool,
     /// The last key of a range of a concatenation.
     pub last: Option<Key>,
+    /// In sets whose elements go by themselves; None: as long as the set says.
+    pub life: Option<Life>,
 }
 
 impl Element {
     pub fn key(key: Key) -> Self {
-        Self { key, value: Value::None, end: false, last: None }
+        Self { key, value: Value::None, end: false, last: None, life: None }
     }
 
     pub fn verdict(key: Key, verdict: Verdict) -> Self {
-        Self { key, value: Value::Verdict(verdict), end: false, last: None }
+        Self { key, value: Value::Verdict(verdict), end: false, last: None, life: None }
     }
 
     pub fn data(key: Key, data: Key) -> Self {
-        Self { key, value: Value::Data(data), end: false, last: None }
+        Self { key, value: Value::Data(data), end: false, last: None, life: None }
+    }
+
+    /// One that goes by itself.
+    #[must_use]
+    pub fn living(self, life: Life) -> Self {
+        Self { life: Some(life), ..self }
     }
 
     /// Every key whose parts lie between those of `first` and `last`, both included.
     pub fn between(first: Key, last: Key) -> Self {
-        Self { key: first, value: Value::None, end: false, last: Some(last) }
+        Self { key: first, value: Value::None, end: false, last: Some(last), life: None }
     }
 
     /// Both elements of the range of addresses of a prefix.

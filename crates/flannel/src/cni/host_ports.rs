@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use nftables::expr::{Base, Expr, Meta, Nat, Op, REG1, REG2, RTN_LOCAL, word};
+use nftables::expr::{Base, Expr, Meta, Op, REG1, REG2, RTN_LOCAL, word};
 use nftables::set::{Data, Part};
 use nftables::{Batch, Chain, Connection, Element, Family, Hook, Key, Policy, Rule, Set};
 use nix::fcntl::{Flock, FlockArg};
@@ -23,7 +23,6 @@ const BOUND: &str = "ports-at";
 const PODS: &str = "pods";
 const HAIRPIN: &str = "hairpin";
 const TARGET: &[Part] = &[Part::Ipv4Addr, Part::InetService];
-const AF_INET: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Remembered {
@@ -178,13 +177,7 @@ fn lead(bound: bool) -> Vec<Expr> {
         Expr::Meta { key: Meta::L4Proto, to: word(at) },
         Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: word(at + 1) },
         Expr::Map { set: if bound { BOUND } else { ANY }.into(), register: REG1, to: REG2 },
-        Expr::Nat {
-            kind: Nat::Destination,
-            family: AF_INET,
-            address: word(4),
-            port: Some(word(5)),
-            random_fully: false,
-        },
+        Expr::dnat_to_map(),
     ]);
     rule
 }

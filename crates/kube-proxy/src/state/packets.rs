@@ -67,7 +67,7 @@ fn a_client_keeps_its_endpoint_until_that_is_gone() {
     in_namespace(|| {
         set_up(&[5, 6, 7, 8]);
         let (mut state, mut connection) = (State::new(fixed()), Connection::open().unwrap());
-        for batch in state.rebuild(vec![(key("a"), sticky(&[5, 6, 7, 8], 60))]) {
+        for batch in state.rebuild(vec![(key("a"), sticky(&[5, 6, 7, 8], 60))], &[]) {
             connection.commit(batch).unwrap();
         }
         let first = reach(CLIENT, 1).unwrap();
@@ -89,11 +89,38 @@ fn a_client_keeps_its_endpoint_until_that_is_gone() {
 }
 
 #[test]
+fn a_proxy_that_starts_anew_keeps_its_clients() {
+    in_namespace(|| {
+        let all = [5, 6, 7, 8, 9, 10, 11, 12];
+        set_up(&all);
+        let mut connection = Connection::open().unwrap();
+        assert!(crate::sweep::notes(&mut connection).is_empty(), "there is no table yet");
+        let start = |connection: &mut Connection, lasts: &[u8]| {
+            let notes = crate::sweep::notes(connection);
+            for batch in State::new(fixed()).rebuild(vec![(key("a"), sticky(lasts, 60))], &notes) {
+                connection.commit(batch).unwrap();
+            }
+            notes.len()
+        };
+        assert_eq!(start(&mut connection, &all), 0);
+        let first = reach(CLIENT, 1).unwrap();
+        for _ in 0..10 {
+            assert_eq!(start(&mut connection, &all), 1);
+            assert_eq!(reach(CLIENT, 1), Some(first));
+        }
+        let rest: Vec<u8> = all.into_iter().filter(|last| *last != first).collect();
+        assert_eq!(start(&mut connection, &rest), 1);
+        assert!(crate::sweep::notes(&mut connection).is_empty(), "its endpoint was gone");
+        assert_ne!(reach(CLIENT, 1), Some(first));
+    });
+}
+
+#[test]
 fn a_client_is_forgotten_after_its_time() {
     in_namespace(|| {
         set_up(&[5, 6]);
         let (mut state, mut connection) = (State::new(fixed()), Connection::open().unwrap());
-        for batch in state.rebuild(vec![(key("a"), sticky(&[5], 1))]) {
+        for batch in state.rebuild(vec![(key("a"), sticky(&[5], 1))], &[]) {
             connection.commit(batch).unwrap();
         }
         assert_eq!(reach(CLIENT, 1), Some(5));
@@ -122,7 +149,7 @@ fn a_balancer_lets_in_whom_its_source_ranges_name() {
         let mut plan = service(1, &[5], 0);
         let sources = vec!["10.1.0.0/31".parse().unwrap(), "10.9.0.0/16".parse().unwrap()];
         plan.allowed = vec![Allowed { frontend: plan.balances[0].frontend, sources }];
-        for batch in state.rebuild(vec![(key("a"), plan.clone())]) {
+        for batch in state.rebuild(vec![(key("a"), plan.clone())], &[]) {
             connection.commit(batch).unwrap();
         }
         assert_eq!(reach([10, 1, 0, 1], 1), Some(5));

@@ -116,7 +116,7 @@ fn differences_lead_where_a_rebuild_leads() {
         ];
         let mut connection = Connection::open().unwrap();
         let mut state = State::new(fixed());
-        for batch in state.rebuild(Vec::new()) {
+        for batch in state.rebuild(Vec::new(), &[]) {
             connection.commit(batch).unwrap();
         }
         let mut now: HashMap<&str, Plan> = HashMap::new();
@@ -128,7 +128,7 @@ fn differences_lead_where_a_rebuild_leads() {
             connection.commit(batch).unwrap();
             let by_difference = listing();
             let all = now.iter().map(|(n, p)| (key(n), p.clone())).collect();
-            for batch in State::new(fixed()).rebuild(all) {
+            for batch in State::new(fixed()).rebuild(all, &[]) {
                 connection.commit(batch).unwrap();
             }
             assert_eq!(by_difference, listing());
@@ -139,7 +139,7 @@ fn differences_lead_where_a_rebuild_leads() {
 #[test]
 fn what_did_not_change_is_not_written() {
     let mut state = State::new(fixed());
-    state.rebuild(vec![(key("a"), service(1, &[5, 6], 0))]);
+    state.rebuild(vec![(key("a"), service(1, &[5, 6], 0))], &[]);
     let Changed { batch, stale, .. } = state.change(vec![(key("a"), service(1, &[5, 6], 0))]);
     assert!(batch.is_empty());
     assert!(stale.is_empty());
@@ -153,7 +153,7 @@ fn udp_clients_of_a_lost_endpoint_are_forgotten() {
         plan.balances[0].frontend.protocol = 17;
         plan
     };
-    state.rebuild(vec![(key("a"), udp(&[5, 6]))]);
+    state.rebuild(vec![(key("a"), udp(&[5, 6]))], &[]);
     let Changed { stale, .. } = state.change(vec![(key("a"), udp(&[6, 7]))]);
     assert_eq!(stale.len(), 1);
     assert_eq!(stale[0].backend.unwrap().address.to_string(), "10.244.0.5");
@@ -166,7 +166,7 @@ fn udp_clients_of_a_lost_endpoint_are_forgotten() {
 #[test]
 fn the_first_to_claim_a_frontend_keeps_it() {
     let mut state = State::new(fixed());
-    state.rebuild(vec![(key("a"), service(1, &[5], 0))]);
+    state.rebuild(vec![(key("a"), service(1, &[5], 0))], &[]);
     let Changed { batch, .. } = state.change(vec![(key("b"), service(1, &[6], 0))]);
     assert!(batch.is_empty());
 }

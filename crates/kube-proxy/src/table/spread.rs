@@ -6,12 +6,11 @@
 //! `nft` can read and show. The note names the frontend, not the Service: who comes to a Service by its cluster IP
 //! and by a node port may have one endpoint for each. Notes of endpoints that are gone are removed by [`crate::sweep`].
 
-use nftables::expr::{Base, Change, Ct, Expr, Meta, Nat, REG1, REG2, VERDICT, word};
+use nftables::expr::{Base, Change, Ct, Expr, Meta, REG1, REG2, VERDICT, word};
 use nftables::{Batch, Rule};
 
 use super::{
-    AF_INET, AFFINITY, ENDPOINTS, Fixed, MARK, NODE_ADDRESSES, NODE_PORT_NOTES, NOTES, frontend, lookup,
-    not_from_pods,
+    AFFINITY, ENDPOINTS, Fixed, MARK, NODE_ADDRESSES, NODE_PORT_NOTES, NOTES, frontend, lookup, not_from_pods,
 };
 use crate::plan::{Masquerade, Scope};
 
@@ -94,7 +93,7 @@ impl Spread {
         let choice = vec![
             Expr::Numgen { random: true, modulus: self.endpoints, offset: self.first_number(), to: word(3) },
             Expr::Map { set: ENDPOINTS.into(), register: REG1, to: REG2 },
-            rewrite(),
+            Expr::dnat_to_map(),
         ];
         let load = if self.node_port { node_port_at(0) } else { frontend() };
         [load, choice].concat()
@@ -111,7 +110,7 @@ impl Spread {
                 Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: word(3) },
             ]);
         }
-        rule.extend([Expr::Map { set: AFFINITY.into(), register: REG1, to: REG2 }, rewrite()]);
+        rule.extend([Expr::Map { set: AFFINITY.into(), register: REG1, to: REG2 }, Expr::dnat_to_map()]);
         rule
     }
 
@@ -133,17 +132,6 @@ fn node_port_at(at: u32) -> Vec<Expr> {
         Expr::Meta { key: Meta::L4Proto, to: word(at + 1) },
         Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: word(at + 2) },
     ]
-}
-
-/// To the address and port in the words of the second register.
-fn rewrite() -> Expr {
-    Expr::Nat {
-        kind: Nat::Destination,
-        family: AF_INET,
-        address: word(4),
-        port: Some(word(5)),
-        random_fully: false,
-    }
 }
 
 /// A chain that notes which endpoint a client got.
