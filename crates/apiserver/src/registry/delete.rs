@@ -94,7 +94,14 @@ impl Registry {
                         Ok(marked) if !then_delete => return Ok(Deleted { entry: marked, gone: false }),
                         Ok(marked) => {
                             let object = stored.tree(&marked);
-                            self.vanish(cx, &stored, served, &key, marked.revision, &object).await?
+                            let outcome =
+                                self.vanish(cx, &stored, served, &key, marked.revision, &object).await?;
+                            match outcome {
+                                Err(other) if is_gone(&object, other.as_ref().map(|e| stored.tree(e))) => {
+                                    return Ok(Deleted { entry: marked, gone: true });
+                                }
+                                outcome => outcome,
+                            }
                         }
                         Err(other) => Err(other),
                     }
@@ -138,6 +145,12 @@ impl Registry {
         self.mutate(&mut told).await?;
         self.admit(&told).await
     }
+}
+
+/// Between mark and removal somebody else, who waits for the mark, may have removed the object: then it is gone all
+/// the same. A kubelet does so with a pod that has ended.
+fn is_gone(marked: &Value, present: Option<Arc<Value>>) -> bool {
+    present.is_none_or(|present| present.uid() != marked.uid())
 }
 
 fn plan(cx: &RequestContext, served: &Served, old: &Value, options: &DeleteOptions) -> Plan {
