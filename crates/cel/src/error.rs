@@ -9,7 +9,7 @@ use crate::library::authorizer::AccessRequest;
 /// One fault of a source text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
-    /// From 1.
+    /// From 1; 0 for a fault of the text as a whole.
     pub line: usize,
     /// From 0, in characters.
     pub column: usize,
@@ -21,7 +21,10 @@ pub struct Issue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompileErrors {
     pub issues: Vec<Issue>,
-    pub(crate) source: Arc<str>,
+    /// What upstream says before them: `compilation failed`, or `program instantiation failed` where the expression
+    /// is good but for a constant in it.
+    pub stage: &'static str,
+    source: Arc<str>,
 }
 
 impl std::error::Error for CompileErrors {}
@@ -29,7 +32,12 @@ impl std::error::Error for CompileErrors {}
 impl CompileErrors {
     pub(crate) fn new(source: Arc<str>, mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| (issue.line, issue.column));
-        Self { issues, source }
+        Self { issues, stage: "compilation failed", source }
+    }
+
+    pub(crate) fn of_constant(source: Arc<str>, message: String) -> Self {
+        let issues = vec![Issue { line: 0, column: 0, message }];
+        Self { issues, stage: "program instantiation failed", source }
     }
 }
 
@@ -38,6 +46,14 @@ impl fmt::Display for CompileErrors {
         for (at, issue) in self.issues.iter().enumerate() {
             if at > 0 {
                 f.write_str("\n")?;
+            }
+            if issue.line == 0 && self.stage != "compilation failed" {
+                f.write_str(&issue.message)?;
+                continue;
+            }
+            if issue.line == 0 {
+                write!(f, "ERROR: <input>:-1:0: {}", issue.message)?;
+                continue;
             }
             write!(f, "ERROR: <input>:{}:{}: {}", issue.line, issue.column + 1, issue.message)?;
             if let Some(line) = self.source.split('\n').nth(issue.line.saturating_sub(1)) {
@@ -77,6 +93,10 @@ pub enum EvalError {
 }
 
 impl EvalError {
+    pub(crate) fn no_such_overload() -> Self {
+        Self::runtime("no such overload")
+    }
+
     /// A runtime error that an expression can absorb.
     pub fn runtime(message: impl Into<Arc<str>>) -> Self {
         Self::Runtime(message.into())

@@ -21,9 +21,15 @@
 //!
 //! Deliberately absent: HTTP, storage, and the policies and rules that use it (they are `kube-apiserver`'s).
 
+mod ast;
+mod check;
+mod cost;
 mod environment;
 mod error;
+mod evaluate;
+mod functions;
 pub mod library;
+mod parse;
 mod schema;
 mod types;
 mod value;

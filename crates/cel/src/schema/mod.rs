@@ -164,6 +164,11 @@ impl Object {
         }
     }
 
+    /// Its fields were given, rather than taken from the table of built-in kinds.
+    pub(crate) fn is_declared(&self) -> bool {
+        matches!(self.0.from, From::Fields)
+    }
+
     /// Every name is a field of type dyn.
     pub fn has_any_field(&self) -> bool {
         matches!(self.0.from, From::AnyField)

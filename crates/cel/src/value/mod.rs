@@ -1,8 +1,12 @@
 //! Values of the language. Nodes of an object tree are values by reference: a list or map of the tree is looked
 //! into, never copied, and a leaf becomes a value when an expression reaches it.
 
+mod convert;
+pub(crate) mod equality;
 mod list;
-mod map;
+pub(crate) mod map;
+pub(crate) mod read;
+mod show;
 mod text;
 mod variables;
 
@@ -100,6 +104,3 @@ impl<'a> Value<'a> {
         if let Self::String(s) = self { Some(s) } else { None }
     }
 }
-
-mod convert;
-mod read;

@@ -1,0 +1,126 @@
+//! Functions: their declarations, which the checker matches calls against, and their code, which works by what
+//! the values are, so that it serves typed and untyped calls alike.
+
+mod signature;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::error::EvalError;
+use crate::library;
+use crate::types::Type;
+use crate::value::Value;
+
+/// Why a function has no value.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// No overload takes such values.
+    NoOverload,
+    Error(EvalError),
+}
+
+impl From<EvalError> for Refused {
+    fn from(error: EvalError) -> Self {
+        Self::Error(error)
+    }
+}
+
+pub(crate) type Outcome<'a> = Result<Value<'a>, Refused>;
+
+/// The code of a function; for a member call, the target comes first.
+pub(crate) type Code = for<'a> fn(&[Value<'a>]) -> Outcome<'a>;
+
+/// A runtime error.
+pub(crate) fn fail<T>(message: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused::Error(EvalError::runtime(message.into())))
+}
+
+/// One function as its library declares it.
+pub(crate) struct Declared {
+    pub name: &'static str,
+    /// (id, signature): `("add_int64", "(int, int) int")`, or `("string_size", "string.() int")` for a member.
+    pub overloads: &'static [(&'static str, &'static str)],
+    pub code: Code,
+    pub style: Style,
+}
+
+/// How upstream words that no overload fits.
+#[derive(Clone, Copy)]
+pub(crate) enum Style {
+    /// `no such overload: name(type, type)`.
+    Guarded,
+    /// `no such overload: name` where the first value is no operand at all, else `no such overload`.
+    Operator(for<'a> fn(&Value<'a>) -> bool),
+    /// `no such overload`.
+    Plain,
+}
+
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub name: &'static str,
+    pub overloads: Vec<Overload>,
+    pub code: Code,
+    style: Style,
+}
+
+#[derive(Debug)]
+pub(crate) struct Overload {
+    pub id: &'static str,
+    pub member: bool,
+    /// The target first.
+    pub params: Vec<Type>,
+    pub result: Type,
+    /// How many type parameters it has.
+    pub free: u32,
+}
+
+impl std::fmt::Debug for Style {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Style")
+    }
+}
+
+impl Function {
+    pub fn call<'a>(&self, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+        (self.code)(args).map_err(|refused| match refused {
+            Refused::Error(error) => error,
+            Refused::NoOverload => self.no_overload(args),
+        })
+    }
+
+    fn no_overload(&self, args: &[Value<'_>]) -> EvalError {
+        let name = self.name;
+        match self.style {
+            Style::Plain => EvalError::no_such_overload(),
+            Style::Operator(is_operand) if args.first().is_some_and(is_operand) => EvalError::no_such_overload(),
+            Style::Operator(_) => EvalError::runtime(format!("no such overload: {name}")),
+            Style::Guarded => {
+                let types: Vec<String> = args.iter().map(|a| a.type_of().name().to_owned()).collect();
+                EvalError::runtime(format!("no such overload: {name}({})", types.join(", ")))
+            }
+        }
+    }
+}
+
+static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
+    let mut all: HashMap<&'static str, Function> = HashMap::new();
+    for declared in library::declared() {
+        let made = Function {
+            name: declared.name,
+            overloads: Vec::new(),
+            code: declared.code,
+            style: declared.style,
+        };
+        let function = all.entry(declared.name).or_insert(made);
+        let overloads = declared.overloads.iter();
+        function.overloads.extend(overloads.filter_map(|(id, text)| signature::parse(id, text)));
+    }
+    all
+});
+
+/// The function of that name, whatever its overloads.
+pub(crate) fn find(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.get(name)
+}

@@ -1,0 +1,40 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+
+fn faults(source: &str) -> Vec<String> {
+    parse(source).err().unwrap_or_default().into_iter().map(|f| f.message).collect()
+}
+
+#[test]
+fn what_parses() {
+    for source in [
+        "a.b[1].c(2, x) + -3 * 4u % 5 - -a",
+        "a ? b : c ? d : e",
+        "{'a': 1, ?b: c,}",
+        "[1, ?2,]",
+        "A.b.C{x: 1, ?y: 2}",
+        ".a.b",
+        "r'a\\b' + b'\\xff' + \"\"\"x\ny\"\"\"",
+        "1.5e3 + .5 + 0x1F // comment",
+        "a.?b[?c].exists(x, x == 1)",
+        "!!a && !b || c in [1]",
+    ] {
+        assert_eq!(faults(source), Vec::<String>::new(), "{source}");
+    }
+}
+
+#[test]
+fn hostile_nesting_is_refused() {
+    let limit = "expression recursion limit exceeded: 250";
+    for source in [
+        "(".repeat(10_000),
+        "[".repeat(10_000),
+        "!".to_owned() + &"a(".repeat(10_000),
+        "a".to_owned() + &"+a".repeat(10_000),
+        "a".to_owned() + &".a".repeat(10_000),
+    ] {
+        assert!(faults(&source).iter().any(|f| f == limit), "{}", &source[..20]);
+    }
+    assert!(faults(&("a".to_owned() + &"&&a".repeat(10_000))).is_empty());
+}
