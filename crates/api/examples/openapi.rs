@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
     let (document, which) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let rows = builtin().iter().filter(|r| which != "default" || r.by_default);
     let published = Published::new(rows.map(|row| Entry { row, custom: None, returns_deleted: false }));
-    let info = Info { title: "Kubernetes".into(), version: "unversioned".into() };
+    let info = Info::server("v1.37.0");
     let out = match document.as_str() {
         "" => published.documents().map(|d| format!("{d}\n")).collect::<String>().into_bytes(),
         "v2" => whole(Format::V2, &info, |sink| published.v2_builtin(sink)),

@@ -25,9 +25,12 @@ pub struct Resource {
     /// Lower-case plural of the path.
     pub resource: Arc<str>,
     pub kind: Arc<str>,
+    /// "" where it is the kind and `List`.
+    #[serde(default)]
+    pub list_kind: Arc<str>,
     pub singular: Arc<str>,
     pub namespaced: bool,
-    /// Sorted.
+    /// In the order in which discovery tells them: sorted, custom ones in upstream's own.
     pub verbs: Vec<Arc<str>>,
     #[serde(default)]
     pub short_names: Vec<Arc<str>>,
@@ -145,6 +148,11 @@ impl Resource {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
         self.group_version().to_string()
+    }
+
+    /// The kind of its lists.
+    pub fn list_kind(&self) -> String {
+        if self.list_kind.is_empty() { format!("{}List", self.kind) } else { self.list_kind.to_string() }
     }
 
     pub fn has_verb(&self, verb: &str) -> bool {

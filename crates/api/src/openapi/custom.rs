@@ -108,7 +108,7 @@ pub(super) fn write(dialect: Dialect, entry: &Entry<'_>, out: &mut dyn FnMut(&st
     let name = definition_name(group, version, kind);
     let mut of = kind_of(dialect, schema);
     of.insert("x-kubernetes-group-version-kind".into(), json!([gvk(group, version, kind)]));
-    let list = format!("{kind}List");
+    let list = entry.row.list_kind();
     let mut many = list_of(dialect, &name, &list, kind);
     many.insert("x-kubernetes-group-version-kind".into(), json!([gvk(group, version, &list)]));
     if let Some(fields) = selectable(entry) {

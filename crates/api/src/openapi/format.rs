@@ -23,11 +23,26 @@ pub enum Format {
     V3,
 }
 
-/// `info` of a document.
+/// What a document says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     pub title: String,
     pub version: String,
+    /// How callers show who they are is said too.
+    pub secured: bool,
+}
+
+impl Info {
+    /// Of a server's documents: its version without the patch.
+    pub fn server(git_version: &str) -> Self {
+        let version: Vec<&str> = git_version.trim_start_matches('v').splitn(3, '.').take(2).collect();
+        Self { title: "Kubernetes".into(), version: version.join("."), secured: true }
+    }
+
+    /// Of v3's documents of custom resources.
+    pub fn custom() -> Self {
+        Self { title: "Kubernetes CRD Swagger".into(), version: "v0.1.0".into(), secured: false }
+    }
 }
 
 const SCHEME: &str = "BearerToken";
@@ -73,7 +88,7 @@ impl Format {
     }
 
     /// What stands after the last section.
-    pub fn close(self) -> Vec<u8> {
+    pub fn close(self, info: &Info) -> Vec<u8> {
         match self {
             Self::V2Protobuf => {
                 let mut out = Vec::new();
@@ -87,6 +102,7 @@ impl Format {
                 let (schemes, security) = (json!({SCHEME: scheme()}), json!([{SCHEME: []}]));
                 format!("}},\"securityDefinitions\":{schemes},\"security\":{security}}}").into_bytes()
             }
+            Self::V3 if !info.secured => b"}}}".to_vec(),
             Self::V3 => format!("}},\"securitySchemes\":{}}}}}", json!({SCHEME: scheme()})).into_bytes(),
         }
     }

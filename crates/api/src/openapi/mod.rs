@@ -191,7 +191,8 @@ pub fn hash(entry: &Entry<'_>) -> String {
     let (mut hash, row) = (Sha512::new(), entry.row);
     hash.update(concat!(env!("CARGO_PKG_VERSION"), " v1.37\n"));
     hash.update(format!("{} {} {}\n", row.group, row.version, entry.returns_deleted));
-    hash.update(format!("{} {} {} {:?}\n", row.resource, row.kind, row.namespaced, row.verbs));
+    hash.update(format!("{} {} {}\n", row.resource, row.kind, row.list_kind()));
+    hash.update(format!("{} {:?}\n", row.namespaced, row.verbs));
     row.subresources.iter().for_each(|s| hash.update(format!(" {} {:?}\n", s.name, s.verbs)));
     if let Some(schema) = entry.custom {
         hash.update(format!("{:?}\n", row.field_labels));
@@ -244,7 +245,7 @@ pub fn whole(format: Format, info: &Info, write: impl FnOnce(&mut Sink<'_>)) -> 
         out.extend(format.open(*section, pieces.len() as u64, info));
         out.extend(pieces);
     }
-    out.extend(format.close());
+    out.extend(format.close(info));
     out
 }
 

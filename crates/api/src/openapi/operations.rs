@@ -294,7 +294,7 @@ impl<'a> Maker<'a> {
 
     fn list(&mut self, action: &'static str, verb: &str, of: &Subject) -> Operation {
         let mut operation = self.plain("get", action, verb, of, "ListOptions");
-        let list = GroupVersionKind { kind: format!("{}List", of.kind.kind).into(), ..of.kind.clone() };
+        let list = GroupVersionKind { kind: self.entry.row.list_kind().into(), ..of.kind.clone() };
         operation.answer = Answer::Kind(self.definition(&list));
         if !self.custom() {
             operation.produces = STREAMS;

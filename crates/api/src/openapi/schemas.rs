@@ -152,7 +152,8 @@ impl<'a> Maker<'a> {
             out.insert("default".into(), default);
         }
         merge_rules(&field.node, &mut out);
-        // A reference with anything beside it stands in an allOf.
+        // A reference with anything beside it stands in an allOf. Only schemas' own fields have no description.
+        let described = described || !of.ends_with(".JSONSchemaProps");
         let beside = self.dialect == Dialect::V3 && (described || out.len() > 1);
         if beside && out.contains_key("$ref") {
             let to = out.remove("$ref").unwrap_or_default();
@@ -267,7 +268,7 @@ fn special_name(special: &Special) -> String {
 }
 
 /// Fields whose declared default is the zero value, which the table does not tell from none.
-const DECLARED_ZERO: [(&str, &str); 12] = [
+const DECLARED_ZERO: [(&str, &str); 13] = [
     ("autoscaling.v1.ScaleSpec", "replicas"),
     ("core.v1.AzureDiskVolumeSource", "readOnly"),
     ("core.v1.ConfigMapEnvSource", "name"),
@@ -275,6 +276,7 @@ const DECLARED_ZERO: [(&str, &str); 12] = [
     ("core.v1.ConfigMapProjection", "name"),
     ("core.v1.ConfigMapVolumeSource", "name"),
     ("core.v1.FileKeySelector", "optional"),
+    ("core.v1.GRPCAction", "service"),
     ("core.v1.LocalObjectReference", "name"),
     ("core.v1.ReplicationControllerSpec", "minReadySeconds"),
     ("core.v1.SecretEnvSource", "name"),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::resources;
 
-const INFO: fn() -> Info = || Info { title: "t".into(), version: "v".into() };
+const INFO: fn() -> Info = || Info::server("v1.37.0");
 
 fn builtin<'a>() -> Vec<Entry<'a>> {
     let all = resources::builtin().iter();

@@ -104,6 +104,7 @@ fn rows_of(gv: &GroupVersion, list: &Value, table: &Table) -> Vec<Arc<Resource>>
                 version: gv.version.clone(),
                 resource: text(e, "name"),
                 kind: text(e, "kind"),
+                list_kind: "".into(),
                 singular: text(e, "singularName"),
                 namespaced: e.bool_at(&["namespaced"]).unwrap_or(false),
                 verbs: texts(e, "verbs"),

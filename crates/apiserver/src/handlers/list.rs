@@ -105,7 +105,7 @@ pub(super) async fn list(asked: Asked<'_>, served: Arc<Served>) -> Result<Respon
 fn type_of(served: &Served, shape: &As) -> (String, String) {
     match shape {
         As::Metadata(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
-        _ => (format!("{}List", served.gvk.kind), served.gv.to_string()),
+        _ => (served.row.list_kind(), served.gv.to_string()),
     }
 }
 

@@ -19,7 +19,8 @@ use super::{Custom, Rules};
 use crate::aggregator::resolve::Resolver;
 use crate::webhook::ConversionWebhook;
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// As discovery tells them.
+const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 /// Of the group, of the version: below everything built in.
 const PRIORITY: (i32, i32) = (1000, 100);
@@ -70,6 +71,7 @@ fn row(of: &Definition, version: &Version, storage: &Version) -> Resource {
         version: version.name.as_str().into(),
         resource: names.plural.as_str().into(),
         kind: names.kind.as_str().into(),
+        list_kind: names.list_kind.as_str().into(),
         singular: names.singular.as_str().into(),
         namespaced: of.namespaced,
         verbs: texts(&VERBS),
@@ -95,7 +97,7 @@ fn subresource_rows(version: &Version, kind: &str) -> Vec<resources::Subresource
     };
     let scale = version.scale.is_some().then(|| row("scale", "Scale", ("autoscaling", "v1")));
     let status = version.status.then(|| row("status", kind, ("", "")));
-    scale.into_iter().chain(status).collect()
+    status.into_iter().chain(scale).collect()
 }
 
 fn subresources(version: &Version) -> BTreeMap<String, Subresource> {

@@ -189,12 +189,6 @@ pub(super) fn compress(format: Format, first: bool, make: impl FnOnce(&mut Sink<
     Sections { compressed, parameters: Arc::new(parameters) }
 }
 
-/// `info` of a server's documents: its version without the patch.
-pub(super) fn info(git_version: &str) -> Info {
-    let version: Vec<&str> = git_version.trim_start_matches('v').splitn(3, '.').take(2).collect();
-    Info { title: "Kubernetes".into(), version: version.join(".") }
-}
-
 /// A whole document, compressed.
 pub(super) fn join(format: Format, info: &Info, all: &[Sections]) -> Pieces {
     let mut parts = Vec::new();
@@ -207,7 +201,7 @@ pub(super) fn join(format: Format, info: &Info, all: &[Sections]) -> Pieces {
         parts.push(gzip::stored(&format.open(*section, size, info), false));
         parts.extend(own);
     }
-    parts.push(gzip::stored(&format.close(), true));
+    parts.push(gzip::stored(&format.close(info), true));
     gzip::join(&parts)
 }
 
@@ -242,12 +236,12 @@ mod tests {
             }
         };
         let all = [compress(Format::V2, true, piece("/a")), compress(Format::V2, false, piece("/b"))];
-        let info = Info { title: "T".into(), version: "1".into() };
+        let info = Info::server("v1.37.0");
         let document: serde_json::Value = serde_json::from_str(&text(join(Format::V2, &info, &all))).unwrap();
         assert_eq!(document["paths"], serde_json::json!({"/a": {}, "/b": {}}));
         assert_eq!(document["definitions"]["/b"]["type"], "object");
         assert_eq!(document["parameters"], serde_json::json!({"p": {"name": "p"}}));
-        assert_eq!(document["info"]["title"], "T");
+        assert_eq!(document["info"]["version"], "1.37");
     }
 
     #[tokio::test(start_paused = true)]

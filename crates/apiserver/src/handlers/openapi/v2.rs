@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use api::openapi::{self, Format};
+use api::openapi::{self, Format, Info};
 use apimachinery::Status;
 use http::Response;
 
 use super::Documents;
 use super::answer::{self, answer, choose, not_acceptable};
-use super::documents::{Sections, compress, entry, info, join, published};
+use super::documents::{Sections, compress, entry, join, published};
 use crate::catalog::{Served, Table};
 use crate::endpoint::Body;
 use crate::handlers::Asked;
@@ -36,7 +36,7 @@ pub(super) async fn document(asked: &Asked<'_>) -> Result<Response<Body>, Status
     }
     let mut all = sections(documents, &table, format).await;
     all.extend(others.iter().map(|other| other.sections(format)));
-    let info = info(&asked.chain.options.version.git_version);
+    let info = Info::server(&asked.chain.options.version.git_version);
     Ok(answer(headers, content_type, &version, || join(format, &info, &all)))
 }
 

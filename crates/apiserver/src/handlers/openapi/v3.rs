@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::openapi::{self, Format};
+use api::openapi::{self, Format, Info};
 use apimachinery::{GroupVersion, Status};
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Documents;
 use super::answer::{self, Version, answer, choose, not_acceptable};
-use super::documents::{Sections, compress, info, join, published};
+use super::documents::{Sections, compress, join, published};
 use crate::catalog::Table;
 use crate::endpoint::Body;
 use crate::handlers::Asked;
@@ -50,13 +50,23 @@ pub(super) async fn document(asked: &Asked<'_>, path: &str) -> Result<Response<B
         answer::not_modified(&version)
     } else {
         let all = [sections(documents, &table, path, &hash).await];
-        let info = info(&asked.chain.options.version.git_version);
+        let info = match is_custom(&table, path) {
+            true => Info::custom(),
+            false => Info::server(&asked.chain.options.version.git_version),
+        };
         answer(headers, "application/json", &version, || join(Format::V3, &info, &all))
     };
     if given.is_some() {
         for_ever(&mut out, &version);
     }
     Ok(out)
+}
+
+/// Whether a document has custom resources alone.
+fn is_custom(table: &Table, path: &str) -> bool {
+    let published = published(table);
+    let entries = published.entries(path).unwrap_or_default();
+    !entries.is_empty() && entries.iter().all(|e| e.custom.is_some())
 }
 
 async fn sections(documents: &Arc<Documents>, table: &Arc<Table>, path: &str, hash: &str) -> Sections {

@@ -64,5 +64,6 @@ pub const VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
         errors.extend(validation::immutable(object, old, &["parameters"]));
     },
     cells: Some(|o, now| vec![cells::name(o), o.str_at(&["driverName"]).into(), cells::age(o, now)]),
+    returns_deleted: true,
     ..PLAIN
 };
