@@ -156,3 +156,89 @@ fn names_signer(pod: &Value, signer: &str) -> bool {
     let mut sources = volumes.flat_map(|volume| volume.list_at(&["projected", "sources"]));
     sources.any(|s| s.at(&["podCertificate"]).is_some_and(|c| c.str_at(&["signerName"]) == signer))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use apimachinery::{GroupVersionKind, GroupVersionResource};
+    use apiserver::request::UserInfo;
+    use serde_json::json;
+
+    use super::*;
+    use crate::authz::{Authorization, Mode};
+    use crate::testing::{Fake, context, value};
+
+    fn pod(name: &str, node: &str, annotations: serde_json::Value) -> serde_json::Value {
+        let certificate = json!({"podCertificate": {"signerName": "e.com/s"}});
+        json!({"metadata": {"namespace": "ns", "name": name, "uid": name, "annotations": annotations},
+            "spec": {"nodeName": node, "serviceAccountName": "a",
+                "volumes": [{"projected": {"sources": [certificate]}}]}})
+    }
+
+    /// What node `n` is told that changes fields of a good request.
+    fn told(changes: serde_json::Value) -> Option<(u16, String)> {
+        let stored: Arc<dyn apiserver::resource::Objects> = Fake::with(&[
+            ("nodes", json!({"metadata": {"name": "n", "uid": "nu"}})),
+            ("serviceaccounts", json!({"metadata": {"namespace": "ns", "name": "a", "uid": "au"}})),
+            ("pods", pod("mine", "n", json!({}))),
+            ("pods", pod("mirror", "n", json!({MIRROR: "x"}))),
+            ("pods", pod("other", "m", json!({}))),
+        ]);
+        let authorization = Authorization::new(&[Mode::Rbac], &stored);
+        let plugin = NodeRestriction::new(stored, authorization);
+        let mut spec = json!({"nodeName": "n", "nodeUID": "nu", "podName": "mine", "podUID": "mine",
+            "serviceAccountName": "a", "serviceAccountUID": "au", "signerName": "e.com/s"});
+        for (name, is) in changes.as_object().unwrap() {
+            spec[name] = is.clone();
+        }
+        let cx = context(UserInfo::default());
+        let group = "certificates.k8s.io";
+        let a = Attributes {
+            cx: &cx,
+            operation: Operation::Create,
+            kind: GroupVersionKind::new(group, "v1", "PodCertificateRequest"),
+            resource: GroupVersionResource::new(group, "v1", "podcertificaterequests"),
+            subresource: "",
+            namespace: "ns",
+            name: "",
+            object: Some(value(json!({"spec": spec}))),
+            old_object: None,
+            options: Value::Null,
+            rounds: apiserver::admission::Rounds::default(),
+        };
+        plugin.pod_certificate_request("n", &a).err().map(|status| (status.code, status.message.clone()))
+    }
+
+    #[tokio::test]
+    async fn a_node_asks_for_its_own_pods() {
+        assert_eq!(told(json!({})), None);
+        for (changes, code, words) in [
+            (json!({"nodeName": "m"}), 403, "which is not the requesting node \"n\""),
+            (json!({"nodeUID": "x"}), 500, "inconsistent with the running node (\"nu\")"),
+            (json!({"podName": "gone"}), 500, "pod \"gone\" not found"),
+            (json!({"podUID": "x"}), 500, "which differs from running pod \"mine\""),
+            (
+                json!({"podName": "other", "podUID": "other"}),
+                403,
+                "pod \"ns/other\" is not running on node \"n\"",
+            ),
+            (json!({"podName": "mirror", "podUID": "mirror"}), 403, "pod \"ns/mirror\" is a mirror pod"),
+            (json!({"serviceAccountName": "b"}), 403, "that differs from running pod (\"a\")"),
+            (
+                json!({"serviceAccountUID": "x"}),
+                500,
+                "which differs from the running service account (\"au\")",
+            ),
+            (
+                json!({"signerName": "e.com/t"}),
+                403,
+                "does not mount a podCertificate projected volume for signer",
+            ),
+        ] {
+            let (got, message) = told(changes.clone()).unwrap();
+            assert_eq!(got, code, "{changes}: {message}");
+            assert!(message.contains(words), "{changes}: {message}");
+        }
+    }
+}
