@@ -38,7 +38,7 @@ impl Outcome {
 pub struct Score(BTreeMap<&'static str, usize>);
 
 impl Score {
-    fn count(&mut self, outcome: Outcome) {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
         let name = match outcome {
             Outcome::Same => "same",
             Outcome::Different => "different",
@@ -46,6 +46,13 @@ impl Score {
             Outcome::Gone => "gone",
         };
         *self.0.entry(name).or_default() += 1;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        other.0.into_iter().for_each(|(name, n)| *self.0.entry(name).or_default() += n);
+        self
     }
 
     pub fn of(&self, name: &str) -> usize {

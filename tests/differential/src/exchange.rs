@@ -63,6 +63,37 @@ impl Client {
         Some(sent.ok()?.ok()?.status().as_u16())
     }
 
+    /// A JSON document.
+    pub async fn document(&self, target: &str, accept: &str) -> Result<Value> {
+        let wrong = |why: String| Error::Request { what: format!("GET {target} to {}", self.name), why };
+        let request = Request::get(target).header("accept", accept).header("authorization", "Bearer admin");
+        let (code, body) = self.whole(request.body(Body::empty()).map_err(|e| wrong(e.to_string()))?).await?;
+        if code != 200 {
+            return Err(wrong(format!("{code}: {}", String::from_utf8_lossy(&body))));
+        }
+        serde_json::from_slice(&body).map_err(|e| wrong(e.to_string()))
+    }
+
+    /// Creates or deletes; the answer's code and what it says.
+    pub async fn change(&self, method: &str, target: &str, object: &Value) -> Result<(u16, Bytes)> {
+        let wrong = |why: String| Error::Request { what: format!("{method} {target} to {}", self.name), why };
+        let request = Request::builder().method(method).uri(target).header("authorization", "Bearer admin");
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Body::from(object.to_string().into_bytes()));
+        self.whole(request.map_err(|e| wrong(e.to_string()))?).await
+    }
+
+    async fn whole(&self, request: Request<Body>) -> Result<(u16, Bytes)> {
+        let what = format!("{} {} to {}", request.method(), request.uri(), self.name);
+        let wrong = |why: String| Error::Request { what: what.clone(), why };
+        let sent = tokio::time::timeout(PATIENCE, self.client.send(request)).await;
+        let answer =
+            sent.map_err(|_| wrong("no answer in time".into()))?.map_err(|e| wrong(e.to_string()))?;
+        let code = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(|e| wrong(e.to_string()))?;
+        Ok((code, body.to_bytes()))
+    }
+
     /// Sends a case, again and again where it says `until`.
     pub async fn send(&self, case: &Case, templates: &Map<String, Value>, kept: &mut Kept) -> Result<Answer> {
         let end = tokio::time::Instant::now() + OWN_TIME;

@@ -4,6 +4,7 @@
 //! - [`servers`]: the two servers, fresh for each run.
 //! - [`exchange`]: one request to one of them.
 //! - [`normal`]: what of an answer may differ from run to run is taken out.
+//! - [`documents`]: what both publish about themselves (OpenAPI, discovery), whole, and `known-documents.txt`.
 //! - [`compare`]: all requests in their order, and what is different. A difference that is not known fails, and so
 //!   does a known one that is gone.
 //!
@@ -11,6 +12,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod documents;
 pub mod exchange;
 pub mod normal;
 pub mod servers;

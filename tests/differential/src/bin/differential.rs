@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use differential_tests::cases::Cases;
-use differential_tests::{Error, Result, compare, servers};
+use differential_tests::{Error, Result, compare, documents, servers};
 
 /// Sends the same requests to upstream's kube-apiserver and to ours and compares the answers.
 #[derive(Parser)]
 struct Options {
-    /// Stories to tell: parts of the names of files in `requests`. By default all.
+    /// Stories to tell: parts of the names of files in `requests`, `documents` among them. By default all.
     only: Vec<String>,
     /// Where upstream's kube-apiserver and etcd are. By default the testbed's cache.
     #[arg(long)]
@@ -51,7 +51,10 @@ fn binaries(given: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 async fn run(options: Options) -> Result<ExitCode> {
-    let cases = Cases::load(Path::new(env!("CARGO_MANIFEST_DIR")), &options.only)?;
+    const DOCUMENTS: &str = "documents";
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let whole = options.only.is_empty() || options.only.iter().any(|o| DOCUMENTS.contains(o.as_str()));
+    let cases = Cases::load(own, &options.only)?;
     let binaries = binaries(options.binaries)?;
     let temporary = tempfile::tempdir().map_err(|e| Error::File("a temporary folder".into(), e))?;
     let folder = options.folder.unwrap_or_else(|| temporary.path().to_owned());
@@ -60,7 +63,12 @@ async fn run(options: Options) -> Result<ExitCode> {
     servers::prepare(&folder)?;
     let (there, here) = tokio::join!(servers::upstream(&binaries, &folder), servers::ours(&folder));
     let (there, here) = (there?, here?);
-    let score = compare::run(&cases, &there.client, &here.client, options.verbose).await?;
+    let mut score = compare::Score::default();
+    if whole {
+        // First: what the stories leave behind would be published too.
+        score = documents::run(own, &there.client, &here.client, options.verbose).await?;
+    }
+    score = score.and(compare::run(&cases, &there.client, &here.client, options.verbose).await?);
     let (same, known) = (score.of("same"), score.of("known"));
     let failed = score.of("different") + score.of("gone");
     println!("{same} the same, {known} known to differ, {failed} not as expected");
