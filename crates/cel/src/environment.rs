@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::check::{self, Checked, Ref};
+use crate::cost;
 use crate::error::{CompileErrors, EvalError, Issue};
 use crate::evaluate::{self, Node};
 use crate::functions::{self, Function};
@@ -71,7 +72,8 @@ impl Environment {
             .map_err(|message| CompileErrors::of_constant(source.into(), message))?;
         let result = checked.types[ast.root].clone();
         let used = used(&checked);
-        Ok(Program(Arc::new(Compiled { node, result, used })))
+        let estimate = cost::estimate(&ast, &checked, &self.0);
+        Ok(Program(Arc::new(Compiled { node, result, used, estimate })))
     }
 }
 
@@ -159,6 +161,7 @@ struct Compiled {
     node: Node,
     result: Type,
     used: HashSet<Arc<str>>,
+    estimate: CostRange,
 }
 
 impl Program {
@@ -174,7 +177,7 @@ impl Program {
 
     /// What an evaluation can cost, by the bounds of the variables' schemas.
     pub fn estimate(&self) -> CostRange {
-        CostRange { min: 0, max: u64::MAX }
+        self.0.estimate
     }
 
     /// The value of the expression for these variables. What it cost is taken from the budget and is in

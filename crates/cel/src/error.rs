@@ -55,6 +55,10 @@ impl fmt::Display for CompileErrors {
                 write!(f, "ERROR: <input>:-1:0: {}", issue.message)?;
                 continue;
             }
+            if self.source.is_empty() {
+                write!(f, "ERROR: <input>:1:0: {}", issue.message)?;
+                continue;
+            }
             write!(f, "ERROR: <input>:{}:{}: {}", issue.line, issue.column + 1, issue.message)?;
             if let Some(line) = self.source.split('\n').nth(issue.line.saturating_sub(1)) {
                 write_line(f, line, issue.column)?;

@@ -19,7 +19,7 @@ pub enum Type {
     Bytes,
     Timestamp,
     Duration,
-    /// The type of a type.
+    /// The type of a type; of `Error` where any type is meant.
     Type(Arc<Type>),
     List(Arc<Type>),
     /// Key and value.
@@ -116,7 +116,7 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Type(of) if !matches!(**of, Self::Dyn) => write!(f, "type({of})"),
+            Self::Type(of) if !matches!(**of, Self::Error) => write!(f, "type({of})"),
             Self::List(of) => write!(f, "list({of})"),
             Self::Map(of) => write!(f, "map({}, {})", of.0, of.1),
             Self::Optional(of) => write!(f, "optional_type({of})"),

@@ -51,6 +51,7 @@ fn go_quoted(text: &str) -> String {
             '\x0b' => out.push_str("\\v"),
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),
+            '\u{200b}' => out.push_str("\\u200b"),
             '\u{202f}' => out.push_str("\\u202f"),
             c if (c as u32) < 32 => out.push_str(&format!("\\x{:02x}", c as u32)),
             c => out.push(c),
@@ -148,6 +149,26 @@ fn values_failures_faults_types_and_costs_are_the_reference_ones() {
         let (expected, (found, _)) = (expected(row), outcome(row));
         (expected != found && !is_close(&expected, &found))
             .then(|| format!("   expected {expected:?}\n   found    {found:?}"))
+    });
+    assert!(wrong.is_empty(), "{} of {rows} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn estimates_are_the_reference_ones() {
+    let (rows, wrong) = compare(|row| {
+        let (expected, (found, range)) = (expected(row), outcome(row));
+        if !expected.error.is_empty() || !found.error.is_empty() {
+            return None;
+        }
+        let end = |name: &str| match row.get(name) {
+            Some(Tree::Int(n)) => u64::try_from(*n).unwrap(),
+            // Beyond i64 the tree has but a float.
+            _ => u64::MAX,
+        };
+        let same = |expected: u64, found: u64| expected == found || expected == u64::MAX && found > i64::MAX as u64;
+        let wanted = (end("min"), end("max"));
+        (!same(wanted.0, range.0) || !same(wanted.1, range.1))
+            .then(|| format!("   expected {wanted:?}\n   found    {range:?}"))
     });
     assert!(wrong.is_empty(), "{} of {rows} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

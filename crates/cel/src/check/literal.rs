@@ -2,7 +2,7 @@
 
 use super::unify::most_general;
 use super::unify::shown;
-use super::{Checker, Ref};
+use super::{Checker, Ref, named_type};
 use crate::ast::{Entry, Id, Init, Item};
 use crate::types::Type;
 
@@ -11,7 +11,7 @@ impl Checker<'_> {
         let mut of: Option<Type> = None;
         for item in items {
             let found = self.part(item.value, item.optional);
-            of = Some(self.join(item.value, of, found));
+            of = Some(self.join(of, found));
         }
         Type::list(of.unwrap_or_else(|| self.variable()))
     }
@@ -21,9 +21,9 @@ impl Checker<'_> {
         for entry in entries {
             let key = self.check(entry.key);
             let (old_key, old_value) = of.map_or((None, None), |(k, v)| (Some(k), Some(v)));
-            let key = self.join(entry.key, old_key, key);
+            let key = self.join(old_key, key);
             let value = self.part(entry.value, entry.optional);
-            let value = self.join(entry.value, old_value, value);
+            let value = self.join(old_value, value);
             of = Some((key, value));
         }
         let (key, value) = match of {
@@ -53,18 +53,30 @@ impl Checker<'_> {
         }
     }
 
-    fn join(&mut self, id: Id, previous: Option<Type>, current: Type) -> Type {
+    /// What both are; those that differ are told apart later, where they must not.
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else { return current };
         if self.bindings.assignable(&previous, &current) {
             return most_general(&previous, &current).clone();
         }
-        self.mismatch(id, &previous, &current);
+        Type::Dyn
+    }
+
+    fn no_struct(&mut self, id: Id, name: &str, fields: &[Init]) -> Type {
+        if named_type(name).is_none() {
+            return self.undeclared(id, name);
+        }
+        self.fault(self.ast.at(id), format!("'{name}' is not a message type"));
+        for field in fields {
+            self.check(field.value);
+            self.fault(field.at, format!("unexpected failed resolution of '{name}'"));
+        }
         Type::Error
     }
 
     pub(super) fn structure(&mut self, id: Id, name: &str, fields: &[Init]) -> Type {
         let Some(object) = self.environment.object(name.trim_start_matches('.')) else {
-            return self.undeclared(id, name);
+            return self.no_struct(id, name, fields);
         };
         for field in fields {
             let value = self.part(field.value, field.optional);

@@ -173,7 +173,8 @@ impl Checker<'_> {
             Type::Map(of) => of.1.clone(),
             Type::Object(object) => self.object_field(self.ast.at(id), object, field),
             Type::Opaque(opaque) if !matches!(opaque, Opaque::Ip | Opaque::Cidr) => {
-                self.fault(self.ast.at(id), format!("undefined field '{field}'"));
+                let message = format!("unexpected failed resolution of '{}'", opaque.name());
+                self.fault(self.ast.at(id), message);
                 Type::Error
             }
             Type::Param(_) => {
@@ -266,7 +267,7 @@ fn named_type(name: &str) -> Option<Type> {
         "uint" => Type::Uint,
         "string" => Type::String,
         "null_type" => Type::Null,
-        "type" => Type::type_of(Type::Dyn),
+        "type" => Type::type_of(Type::Error),
         "list" => Type::list(Type::Dyn),
         "map" => Type::map(Type::Dyn, Type::Dyn),
         "optional_type" => Type::optional(Type::Dyn),

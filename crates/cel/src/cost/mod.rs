@@ -2,9 +2,13 @@
 //! evaluation ([`of_call`]), and judged ahead from bounds of sizes ([`estimate`]).
 
 mod actual;
+mod call;
+mod estimate;
+mod range;
 mod rule;
 
 pub(crate) use actual::of_call;
+pub(crate) use estimate::estimate;
 pub(crate) use rule::Rule;
 
 /// Making a list, a map, a struct.

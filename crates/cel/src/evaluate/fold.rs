@@ -106,23 +106,29 @@ impl<'a> Run<'a, '_> {
     }
 
     fn exists_one(&mut self, fold: &'a Fold, range: &Range<'a>, predicate: &'a Node) -> Evaluated<'a> {
-        let mut count = 0;
+        let mut count = Ok(0);
         self.each(fold, range, |run| {
-            if run.holds(predicate)? {
-                run.charge(2)?;
-                count += 1;
+            match run.holds(predicate)? {
+                Ok(true) => {
+                    run.charge(2)?;
+                    count = count.clone().map(|n: u64| n + 1);
+                }
+                Ok(false) => {}
+                Err(error) => count = Err(error),
             }
             Ok(Step::Next)
         })?;
         self.charge(2)?;
-        Ok(Value::Bool(count == 1))
+        count.map(|n| Value::Bool(n == 1))
     }
 
-    fn holds(&mut self, predicate: &'a Node) -> Result<bool, EvalError> {
-        match self.value(predicate)? {
-            Value::Bool(b) => Ok(b),
-            _ => Err(EvalError::no_such_overload()),
-        }
+    /// Whether a filter lets an element through. Inside: a failure that the fold ends with, after all elements.
+    fn holds(&mut self, predicate: &'a Node) -> Result<Result<bool, EvalError>, EvalError> {
+        bool_of(self.value(predicate))
+    }
+
+    fn passes(&mut self, filter: Option<&'a Node>) -> Result<Result<bool, EvalError>, EvalError> {
+        filter.map_or(Ok(Ok(true)), |filter| self.holds(filter))
     }
 
     fn collect(
@@ -133,16 +139,24 @@ impl<'a> Run<'a, '_> {
         item: &'a Node,
         cost: u64,
     ) -> Evaluated<'a> {
-        let mut out = Vec::new();
+        let mut out = Ok(Vec::new());
         self.each(fold, range, |run| {
-            if filter.map_or(Ok(true), |filter| run.holds(filter))? {
-                out.push(run.value(item)?);
-                run.charge(cost)?;
+            match run.passes(filter)? {
+                Ok(true) => {
+                    let item = later(run.value(item))?;
+                    run.charge(cost)?;
+                    append(&mut out, item, |out, item| {
+                        out.push(item);
+                        Ok(())
+                    });
+                }
+                Ok(false) => {}
+                Err(error) => out = Err(error),
             }
             Ok(Step::Next)
         })?;
         self.charge(1)?;
-        Ok(Value::List(List::from(out)))
+        out.map(|out| Value::List(List::from(out)))
     }
 
     /// `transformMap` (by the element's own key) and `transformMapEntry`.
@@ -154,21 +168,47 @@ impl<'a> Run<'a, '_> {
         made: &'a Node,
         own_key: bool,
     ) -> Evaluated<'a> {
-        let mut out = Entries::default();
+        let mut out = Ok(Entries::default());
         self.each(fold, range, |run| {
-            if filter.map_or(Ok(true), |filter| run.holds(filter))? {
-                let value = run.value(made)?;
-                run.charge(if own_key { 3 } else { 2 })?;
-                if own_key {
-                    insert(&mut out, run.local(fold.slot, 0)?, value)?;
-                } else {
-                    insert_all(&mut out, &value)?;
+            match run.passes(filter)? {
+                // A call of three arguments ends at the first that fails.
+                Ok(true) if own_key && out.is_err() => run.charge(1)?,
+                Ok(true) => {
+                    let value = later(run.value(made))?;
+                    run.charge(if own_key && value.is_ok() { 3 } else { 2 })?;
+                    let key = if own_key { Some(run.local(fold.slot, 0)?) } else { None };
+                    append(&mut out, value, |out, value| match key {
+                        Some(key) => insert(out, key, value),
+                        None => insert_all(out, &value),
+                    });
                 }
+                Ok(false) => {}
+                Err(error) => out = Err(error),
             }
             Ok(Step::Next)
         })?;
         self.charge(1)?;
-        Ok(Value::Map(out.into()))
+        out.map(|out| Value::Map(out.into()))
+    }
+}
+
+/// A failure that the fold ends with is kept for later; one that nothing absorbs ends it now.
+fn later(value: Evaluated<'_>) -> Result<Evaluated<'_>, EvalError> {
+    match value {
+        Err(error) if !matches!(error, EvalError::Runtime(_)) => Err(error),
+        other => Ok(other),
+    }
+}
+
+/// Adds an item to what is collected, unless either has failed.
+fn append<'a, T>(
+    out: &mut Result<T, EvalError>,
+    item: Evaluated<'a>,
+    add: impl FnOnce(&mut T, Value<'a>) -> Result<(), EvalError>,
+) {
+    let Ok(collected) = out else { return };
+    if let Err(error) = item.and_then(|item| add(collected, item)) {
+        *out = Err(error);
     }
 }
 

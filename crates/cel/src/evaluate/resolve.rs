@@ -121,7 +121,7 @@ impl Resolver<'_> {
         let of = self.node(of, paid)?;
         let index = self.node(index, true)?;
         let base = u64::from(!is_place(&of) && paid);
-        let cost = u64::from(!is_place(&index));
+        let cost = u64::from(!is_place(&index) || matches!(index, Node::Conditional(_)));
         Ok(Node::Index(Box::new(Index { of, index, optional, base, cost })))
     }
 

@@ -31,10 +31,11 @@ impl<'a> Run<'a, '_> {
             other => (other, optional),
         };
         let found = find(&of, key);
-        if optional && matches!(found, Ok(None)) {
-            return Ok(Value::Optional(None));
+        match found {
+            Ok(None) if optional => return Ok(Value::Optional(None)),
+            Err(error) if optional => return Err(error),
+            _ => self.charge(cost)?,
         }
-        self.charge(cost)?;
         match found? {
             Some(value) if optional => Ok(Value::optional(Some(value))),
             Some(value) => Ok(value),
@@ -45,21 +46,20 @@ impl<'a> Run<'a, '_> {
 
     pub(super) fn has(&mut self, select: &'a Select) -> Evaluated<'a> {
         let of = self.value(&select.of);
-        // The test costs one, and is given the one back that the place as a whole costs.
+        // The test costs one, and is given the one back that the place as a whole costs. In an optional value it
+        // costs only where it finds something.
         self.charge(select.base)?;
-        let of = match of {
-            Ok(of) => of,
-            Err(error) => {
-                self.cost = self.cost.saturating_sub(1);
-                return Err(error);
-            }
+        let of = of.inspect_err(|_| self.cost = self.cost.saturating_sub(1))?;
+        let (of, optional) = match of {
+            Value::Optional(None) => (Value::Null, true),
+            Value::Optional(Some(value)) => ((*value).clone(), true),
+            other => (other, false),
         };
-        let of = match of {
-            Value::Optional(None) => return Ok(Value::Bool(false)),
-            Value::Optional(Some(value)) => (*value).clone(),
-            other => other,
-        };
-        Ok(Value::Bool(find(&of, &Value::String(Str::Borrowed(&select.field)))?.is_some()))
+        let found = find(&of, &Value::String(Str::Borrowed(&select.field)))?.is_some();
+        if optional && !found {
+            self.cost = self.cost.saturating_sub(1);
+        }
+        Ok(Value::Bool(found))
     }
 }
 

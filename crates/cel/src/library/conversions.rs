@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Special, numbers, time};
 use crate::functions::{Declared, Outcome, Refused, Style, fail};
 use crate::types::Type;
-use crate::value::Value;
+use crate::value::{Timestamp, Value};
 
 const fn conversion(
     name: &'static str,
@@ -178,8 +178,8 @@ fn to_string<'a>(args: &[Value<'a>]) -> Outcome<'a> {
 fn to_timestamp<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match &args[0] {
         Value::Timestamp(t) => Ok(Value::Timestamp(*t)),
-        Value::Int(n) => time::timestamp(*n, 0),
-        Value::String(s) => time::parse_timestamp(s).unwrap_or_else(|| unreadable(&Type::Timestamp)),
+        Value::Int(n) => time::timestamp(Timestamp { seconds: *n, nanos: 0, offset: 0 }),
+        Value::String(s) => time::read(s).map_or_else(|| unreadable(&Type::Timestamp), time::timestamp),
         _ => Err(Refused::NoOverload),
     }
 }

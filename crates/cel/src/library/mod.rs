@@ -25,7 +25,7 @@ use apimachinery::Quantity;
 
 use crate::functions::Declared;
 use crate::types::Opaque;
-use authorizer::{AccessRequest, Authorizer, Decision, ResourceTarget};
+use authorizer::{Authorizer, Decision, ResourceTarget};
 
 use operators::contains;
 pub(crate) use patch::PREFIX as PATCHES;
@@ -128,6 +128,3 @@ impl std::fmt::Debug for Special {
         }
     }
 }
-
-/// A question that a function could not answer without its authorizer.
-pub(crate) type Pending = Box<AccessRequest>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use apimachinery::names::masked;
 
 use super::Special;
-use crate::functions::{Code, Declared, Outcome, Refused, Style, fail};
+use crate::functions::{Code, Declared, Refused, Style, fail};
 use crate::value::Value;
 
 /// An address and the length of its network's prefix.
@@ -70,7 +70,7 @@ pub(super) const DECLARED: &[Declared] = &[
         &[("cidr_contains_ip_string", "Cidr.(string) bool"), ("cidr_contains_ip_ip", "Cidr.(Ip) bool")],
         |args| {
             let other = match &args[1] {
-                Value::String(text) => parse_ip(text)?,
+                Value::String(text) => parse_ip(text).or_else(|_| fail("no such overload"))?,
                 other => ip(other)?,
             };
             Ok(Value::Bool(cidr(&args[0])?.contains(other)))
@@ -81,7 +81,7 @@ pub(super) const DECLARED: &[Declared] = &[
         &[("cidr_contains_cidr_string", "Cidr.(string) bool"), ("cidr_contains_cidr", "Cidr.(Cidr) bool")],
         |args| {
             let other = match &args[1] {
-                Value::String(text) => parse_cidr(text)?,
+                Value::String(text) => parse_cidr(text).or_else(|_| fail("no such overload"))?,
                 other => cidr(other)?,
             };
             let of = cidr(&args[0])?;

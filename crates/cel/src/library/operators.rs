@@ -99,12 +99,7 @@ pub(super) const DECLARED: &[Declared] = &[
         multiply,
         |v| v.is_number(),
     ),
-    operator(
-        "-_",
-        &[("negate_double", "(double) double"), ("negate_int64", "(int) int")],
-        negate,
-        |v| matches!(v, Value::Int(_) | Value::Double(_) | Value::Duration(_) | Value::Bool(_)),
-    ),
+    plain("-_", &[("negate_double", "(double) double"), ("negate_int64", "(int) int")], negate),
     operator(
         "_-_",
         &[
@@ -300,7 +295,6 @@ fn negate<'a>(args: &[Value<'a>]) -> Outcome<'a> {
         [Value::Int(n)] => int(n.checked_neg()),
         [Value::Double(n)] => Ok(Value::Double(-n)),
         [Value::Duration(n)] => time::duration(n.checked_neg()),
-        [Value::Bool(b)] => Ok(Value::Bool(!b)),
         _ => Err(Refused::NoOverload),
     }
 }

@@ -7,7 +7,7 @@ use apimachinery::Quantity;
 use apimachinery::quantity::Format;
 
 use super::Special;
-use crate::functions::{Code, Declared, Outcome, Refused, Style, fail};
+use crate::functions::{Code, Declared, Refused, Style, fail};
 use crate::value::Value;
 
 const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {

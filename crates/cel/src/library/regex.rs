@@ -10,13 +10,13 @@ pub(super) const DECLARED: &[Declared] = &[
         name: "matches",
         overloads: &[("matches", "(string, string) bool"), ("matches_string", "string.(string) bool")],
         code: |args| with_pattern(args, matches),
-        style: Style::Operator(|v| matches!(v, Value::String(_))),
+        style: Style::Plain,
     },
     Declared {
         name: "find",
         overloads: &[("string_find_string", "string.(string) string")],
         code: |args| with_pattern(args, find),
-        style: Style::Guarded,
+        style: Style::Plain,
     },
     Declared {
         name: "findAll",
@@ -25,7 +25,7 @@ pub(super) const DECLARED: &[Declared] = &[
             ("string_find_all_string_int", "string.(string, int) list(string)"),
         ],
         code: |args| with_pattern(args, find_all),
-        style: Style::Guarded,
+        style: Style::Plain,
     },
 ];
 

@@ -8,14 +8,18 @@ const fn function(name: &'static str, overloads: &'static [(&'static str, &'stat
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
+const fn plain(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+    Declared { name, overloads, code, style: Style::Plain }
+}
+
 pub(super) const DECLARED: &[Declared] = &[
-    function("contains", &[("contains_string", "string.(string) bool")], |args| {
+    plain("contains", &[("contains_string", "string.(string) bool")], |args| {
         Ok(Value::Bool(text(&args[0])?.contains(text(&args[1])?)))
     }),
-    function("startsWith", &[("starts_with_string", "string.(string) bool")], |args| {
+    plain("startsWith", &[("starts_with_string", "string.(string) bool")], |args| {
         Ok(Value::Bool(text(&args[0])?.starts_with(text(&args[1])?)))
     }),
-    function("endsWith", &[("ends_with_string", "string.(string) bool")], |args| {
+    plain("endsWith", &[("ends_with_string", "string.(string) bool")], |args| {
         Ok(Value::Bool(text(&args[0])?.ends_with(text(&args[1])?)))
     }),
     function("charAt", &[("string_char_at_int", "string.(int) string")], char_at),
@@ -216,6 +220,9 @@ fn substring<'a>(args: &[Value<'a>]) -> Outcome<'a> {
 
 fn join<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     let Value::List(list) = &args[0] else { return Err(Refused::NoOverload) };
+    if !matches!(list.get(0), None | Some(Ok(Value::String(_)))) {
+        return Err(Refused::NoOverload);
+    }
     let between = args.get(1).map_or(Ok(""), text)?;
     let mut out = String::new();
     for (at, item) in list.iter().enumerate() {

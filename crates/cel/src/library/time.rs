@@ -21,7 +21,7 @@ macro_rules! part {
                 $($duration)*
             ],
             code: $code,
-            style: Style::Plain,
+            style: Style::Guarded,
         }
     };
 }
@@ -83,9 +83,6 @@ fn time_zone(text: &str) -> Result<TimeZone, Refused> {
         parsed.or_else(|_| fail(format!("strconv.Atoi: parsing \"{part}\": invalid syntax")))
     };
     let (h, m) = (number(hours)?, number(minutes)?);
-    if !(0..60).contains(&m) {
-        return fail(format!("timezone offset minutes out of range [0, 59]: {text}"));
-    }
     let total = if text.starts_with('-') { h * 3600 - m * 60 } else { h * 3600 + m * 60 };
     match Offset::from_seconds(total) {
         Ok(offset) => Ok(TimeZone::fixed(offset)),
@@ -94,15 +91,11 @@ fn time_zone(text: &str) -> Result<TimeZone, Refused> {
 }
 
 pub(super) fn duration<'a>(nanos: Option<i64>) -> Outcome<'a> {
-    nanos.map_or_else(|| fail("duration overflow"), |n| Ok(Value::Duration(n)))
+    nanos.map_or_else(|| fail("integer overflow"), |n| Ok(Value::Duration(n)))
 }
 
-pub(super) fn timestamp<'a>(seconds: i64, nanos: u32) -> Outcome<'a> {
-    if (FIRST..=LAST).contains(&seconds) {
-        Ok(Value::Timestamp(Timestamp { seconds, nanos }))
-    } else {
-        fail("timestamp overflow")
-    }
+pub(super) fn timestamp<'a>(at: Timestamp) -> Outcome<'a> {
+    if (FIRST..=LAST).contains(&at.seconds) { Ok(Value::Timestamp(at)) } else { fail("timestamp overflow") }
 }
 
 fn nanos(t: Timestamp) -> i128 {
@@ -112,26 +105,37 @@ fn nanos(t: Timestamp) -> i128 {
 pub(super) fn shifted<'a>(t: Timestamp, by: i128) -> Outcome<'a> {
     let total = nanos(t) + by;
     let seconds = i64::try_from(total.div_euclid(NANOS)).unwrap_or(i64::MAX);
-    timestamp(seconds, total.rem_euclid(NANOS) as u32)
+    timestamp(Timestamp { seconds, nanos: total.rem_euclid(NANOS) as u32, offset: t.offset })
 }
 
 pub(super) fn between<'a>(a: Timestamp, b: Timestamp) -> Outcome<'a> {
     duration(i64::try_from(nanos(a) - nanos(b)).ok())
 }
 
-/// RFC 3339 with as many digits as it takes.
+/// RFC 3339 with as many digits as it takes, in its own offset.
 pub(crate) fn format(t: Timestamp) -> String {
-    let whole = go::rfc3339(t.seconds, None);
-    if t.nanos == 0 {
-        return whole;
+    let mut out = go::rfc3339(t.seconds + i64::from(t.offset) * 60, None);
+    out.pop();
+    if t.nanos != 0 {
+        let fraction = format!("{:09}", t.nanos);
+        out.push('.');
+        out.push_str(fraction.trim_end_matches('0'));
     }
-    let fraction = format!("{:09}", t.nanos);
-    format!("{}.{}Z", whole.trim_end_matches('Z'), fraction.trim_end_matches('0'))
+    match t.offset {
+        0 => out.push('Z'),
+        n => out.push_str(&format!("{}{:02}:{:02}", if n < 0 { '-' } else { '+' }, n.abs() / 60, n.abs() % 60)),
+    }
+    out
 }
 
-pub(super) fn parse_timestamp<'a>(text: &str) -> Option<Outcome<'a>> {
+/// Reads RFC 3339.
+pub(crate) fn read(text: &str) -> Option<Timestamp> {
     let (seconds, nanos) = go::parse_rfc3339(text)?;
-    Some(timestamp(seconds, nanos))
+    let zone = text.get(text.len().saturating_sub(6)..).filter(|_| !text.ends_with('Z')).unwrap_or("+00:00");
+    let number = |at: usize| zone.get(at..at + 2)?.parse::<i16>().ok();
+    let minutes = number(1)? * 60 + number(4)?;
+    let offset = if zone.starts_with('-') { -minutes } else { minutes };
+    Some(Timestamp { seconds, nanos, offset })
 }
 
 /// Seconds with as many digits as it takes: `1.5s`.

@@ -26,7 +26,7 @@ impl Parser<'_> {
 
     pub(super) fn receiver_call(&mut self, at: usize, function: &str, target: Id, args: Vec<Id>) -> Parsed {
         match (function, args.len()) {
-            ("all" | "exists" | "exists_one" | "existsOne", 2 | 3) => self.quantifier(at, function, target, &args),
+            ("all" | "exists" | "exists_one", 2 | 3) | ("existsOne", 3) => self.quantifier(at, function, target, &args),
             ("map", 2 | 3) | ("filter", 2) => self.list_macro(at, function, target, &args),
             ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {
                 self.transform(at, function, target, &args)

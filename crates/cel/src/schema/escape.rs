@@ -25,13 +25,19 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// The identifier for a word of the language; None for any other. Upstream lets expressions name such fields as they
+/// are, too.
+pub(super) fn reserved(word: &str) -> Option<String> {
+    RESERVED.contains(&word).then(|| format!("__{word}__"))
+}
+
 /// The identifier for a property; None where the name cannot be reached by an expression.
 pub fn escape(property: &str) -> Option<String> {
     if property.is_empty() || property.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&property) {
-        return Some(format!("__{property}__"));
+    if let Some(name) = reserved(property) {
+        return Some(name);
     }
     let mut out = String::with_capacity(property.len());
     let mut rest = property.chars().peekable();

@@ -153,7 +153,8 @@ impl Object {
 
     /// By its escaped name; None for a field that is not declared (see also [`Object::has_any_field`]).
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields().get(name)
+        let fields = self.fields();
+        fields.get(name).or_else(|| fields.get(escape::reserved(name)?.as_str()))
     }
 
     /// By the property's name in the tree.

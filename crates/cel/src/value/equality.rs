@@ -69,16 +69,9 @@ fn nan() -> EvalError {
     EvalError::runtime("NaN values cannot be ordered")
 }
 
-/// A double against a whole number, exactly.
+/// A double against a whole number: as doubles, which is inexact from 2^53 on, as upstream has it.
 fn double_order(a: f64, b: i128) -> Option<Ordering> {
-    if a.is_nan() {
-        return None;
-    }
-    if a.abs() >= 4e19 {
-        return Some(if a > 0.0 { Ordering::Greater } else { Ordering::Less });
-    }
-    let whole = a.trunc() as i128;
-    Some(whole.cmp(&b).then(a.fract().partial_cmp(&0.0)?))
+    a.partial_cmp(&(b as f64))
 }
 
 fn both(a: Option<Result<Value<'_>, EvalError>>, b: Option<Result<Value<'_>, EvalError>>) -> bool {

@@ -48,10 +48,38 @@ pub enum Value<'a> {
 }
 
 /// A moment: seconds since 1970 and nanoseconds, from year 1 to 9999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct Timestamp {
     pub seconds: i64,
     pub nanos: u32,
+    /// Minutes east of UTC in which it was written; it counts for its text alone.
+    pub offset: i16,
+}
+
+impl Timestamp {
+    fn key(self) -> (i64, u32) {
+        (self.seconds, self.nanos)
+    }
+}
+
+impl PartialEq for Timestamp {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Timestamp {}
+
+impl PartialOrd for Timestamp {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timestamp {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
 }
 
 /// What an object literal made.

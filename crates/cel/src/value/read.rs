@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apimachinery::time;
 use base64::Engine;
 
-use super::{List, Map, Str, Timestamp, Value};
+use super::{List, Map, Str, Value};
 use crate::error::EvalError;
 use crate::schema::{Kind, Schema};
 
@@ -112,14 +112,11 @@ fn string<'a>(kind: &Kind, text: &'a str) -> Result<Value<'a>, EvalError> {
             decoded.map(|b| Value::Bytes(Arc::from(b))).map_err(|_| bad("byte formatted string"))
         }
         Kind::Timestamp => {
-            let (seconds, nanos) = time::parse_rfc3339(text).ok_or_else(|| bad("date-time formatted string"))?;
-            Ok(Value::Timestamp(Timestamp { seconds, nanos }))
+            crate::library::time::read(text).map(Value::Timestamp).ok_or_else(|| bad("date-time formatted string"))
         }
         Kind::Date => {
-            let (seconds, nanos) = time::parse_rfc3339(&format!("{text}T00:00:00Z"))
-                .filter(|_| text.len() == 10)
-                .ok_or_else(|| bad("date formatted string"))?;
-            Ok(Value::Timestamp(Timestamp { seconds, nanos }))
+            let read = crate::library::time::read(&format!("{text}T00:00:00Z")).filter(|_| text.len() == 10);
+            read.map(Value::Timestamp).ok_or_else(|| bad("date formatted string"))
         }
         Kind::Duration => open_api_duration(text).map(Value::Duration).ok_or_else(|| bad("duration")),
         _ => Ok(Value::String(Str::Borrowed(text))),

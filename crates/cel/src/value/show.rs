@@ -18,12 +18,9 @@ impl<'a> Value<'a> {
             Self::Bytes(_) => Type::Bytes,
             Self::Timestamp(_) => Type::Timestamp,
             Self::Duration(_) => Type::Duration,
-            Self::Type(_) => Type::type_of(Type::Dyn),
+            Self::Type(_) => Type::type_of(Type::Error),
             Self::List(_) => Type::list(Type::Dyn),
-            Self::Map(map) => match map.object() {
-                Some(object) => Type::Object(object.clone()),
-                None => Type::map(Type::Dyn, Type::Dyn),
-            },
+            Self::Map(_) => Type::map(Type::Dyn, Type::Dyn),
             Self::Optional(_) => Type::optional(Type::Dyn),
             Self::Object(made) => Type::Object(made.object.clone()),
             Self::Special(special) => Type::Opaque(special.opaque()),
@@ -56,7 +53,8 @@ impl fmt::Display for Value<'_> {
             }
             Self::Optional(None) => f.write_str("optional.none()"),
             Self::Optional(Some(value)) => write!(f, "optional({value})"),
-            Self::Map(_) | Self::Object(_) | Self::Special(_) | Self::Preserved(_) => write!(f, "{self:?}"),
+            Self::Special(special) => write!(f, "{special:?}"),
+            Self::Map(_) | Self::Object(_) | Self::Preserved(_) => write!(f, "{self:?}"),
         }
     }
 }
