@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use api::Value;
+use api::canonical::{Found, canonicalize};
+use api::schema::TypeRef;
 use apimachinery::status::Cause;
 use apimachinery::{Reason, Status};
 use apiserver::admission::{Attributes, Operation, Plugin};
@@ -188,7 +190,7 @@ impl Mutating {
             Patch::Json(operations) => {
                 let patched = api::merge::json_mutation(object.clone(), &operations);
                 match patched.map_err(|why| Failed::Patch(format!("JSON Patch: {why}")))? {
-                    Some(patched) => patched,
+                    Some(patched) => self.strictly(seen, a, patched)?,
                     None => return Ok(object.clone()),
                 }
             }
@@ -199,6 +201,26 @@ impl Mutating {
         Ok(patched)
     }
 
+    /// The type of what is patched.
+    fn type_of(&self, seen: &Evaluation, a: &Attributes<'_>) -> Option<TypeRef> {
+        let kind = &seen.interest.kind;
+        match a.subresource {
+            "" => self.source.objects.schema(&seen.interest.resource),
+            _ => api::schema::by_gvk(&kind.group, &kind.version, &kind.kind),
+        }
+    }
+
+    /// A JSON patch of a built-in kind may not leave fields that it does not have.
+    fn strictly(&self, seen: &Evaluation, a: &Attributes<'_>, mut object: Value) -> Result<Value, Failed> {
+        let Some(of) = self.type_of(seen, a).filter(|of| !of.custom) else { return Ok(object) };
+        let mut found = Found::default();
+        canonicalize(&mut object, &of, &mut found).map_err(Status::internal)?;
+        if found.is_empty() {
+            return Ok(object);
+        }
+        Err(Status::internal(found.strict_error()).into())
+    }
+
     fn overlaid(
         &self,
         seen: &Evaluation,
@@ -207,11 +229,7 @@ impl Mutating {
         mut config: Value,
     ) -> Result<Value, Failed> {
         let kind = &seen.interest.kind;
-        let of = match a.subresource {
-            "" => self.source.objects.schema(&seen.interest.resource),
-            _ => api::schema::by_gvk(&kind.group, &kind.version, &kind.kind),
-        };
-        let of = of.ok_or_else(|| {
+        let of = self.type_of(seen, a).ok_or_else(|| {
             Status::unavailable(format!(
                 "Resource kind {}, Kind={} not found. There can be a delay between when CustomResourceDefinitions are created and when they are available.",
                 kind.group_version(),

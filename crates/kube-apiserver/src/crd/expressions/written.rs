@@ -166,6 +166,6 @@ fn with_rule(path: &Path, rule: &Value, why: &str) -> Error {
         "FieldPath": (text("fieldPath")),
         "OptionalOldSelf": (or_null("optionalOldSelf")),
     });
-    let value = Some(crate::crd::check::shown(&shown));
+    let value = Some(api::json::to_string(&shown));
     Error { kind: ErrorType::Invalid, field: path.clone(), value, detail: why.into() }
 }

@@ -115,6 +115,9 @@ async fn create(plugin: &dyn Plugin, object: Json, dry_run: bool) -> Result<(Jso
         rounds: apiserver::admission::Rounds::default(),
     };
     plugin.mutate(&mut a).await?;
+    while a.rounds.next() {
+        plugin.mutate(&mut a).await?;
+    }
     plugin.validate(&a).await?;
     Ok((to_json(&a.object.unwrap()), cx.warnings.take()))
 }
@@ -190,16 +193,16 @@ async fn conditions() {
     };
     let denied =
         Err((403, "admission webhook \"no.example.com\" denied the request: no such luck".to_owned()));
-    let failed = "expression 'object.spec.x' resulted in error: no such key: spec";
+    let failed = "expression 'object.spec.x == 1' resulted in error: no such key: spec";
     let refused = |why: &str| Err((403, format!("configmaps \"x\" is forbidden: {why}")));
     for (expressions, policy, expected) in [
         (&["object.metadata.labels.app == 'x'", "request.operation == 'CREATE'"][..], "Fail", denied.clone()),
         (&["true", "request.userInfo.username == 'jane'"], "Fail", Ok(())),
         // A false one decides whatever the others do.
-        (&["object.spec.x", "false"], "Fail", Ok(())),
-        (&["object.spec.x", "true"], "Fail", refused(failed)),
-        (&["object.spec.x", "object.spec.x"], "Fail", refused(&format!("[{failed}, {failed}]"))),
-        (&["object.spec.x", "true"], "Ignore", Ok(())),
+        (&["object.spec.x == 1", "false"], "Fail", Ok(())),
+        (&["object.spec.x == 1", "true"], "Fail", refused(failed)),
+        (&["object.spec.x == 1", "object.spec.x == 1"], "Fail", refused(&format!("[{failed}, {failed}]"))),
+        (&["object.spec.x == 1", "true"], "Ignore", Ok(())),
     ] {
         assert_eq!(answered(expressions, policy).await, expected, "{expressions:?} {policy}");
     }

@@ -223,7 +223,7 @@ mod tests {
         for (config, expected) in [
             (api::value!({"url": "https://h/p"}), &[][..]),
             (service("/a/b/"), &[]),
-            (service("a"), &["c.service.path: Invalid value: \"a\": must start with a '/'"]),
+            (service("ab"), &["c.service.path: Invalid value: \"ab\": must start with a '/'"]),
             (service("/a//b"), &["c.service.path: Invalid value: \"/a//b\": segment[1] may not be empty"]),
             (api::value!({}), &["c: Required value: exactly one of url or service is required"]),
             (
