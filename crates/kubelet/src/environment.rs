@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, ResourceFieldSelector};
+use k8s_openapi::api::core::v1::{Container, EnvVar, FileKeySelector, Pod, ResourceFieldSelector};
 
+use crate::env_files;
 use crate::objects::{Data, Kind};
 use crate::pod::PodExt;
 use crate::quantity;
@@ -41,9 +42,20 @@ pub enum EnvError {
     /// A resource that cannot be given to containers.
     #[error("unsupported container resource : {0}")]
     Resource(String),
-    /// A source that is not built.
-    #[error("environment source {0} is not supported by this kubelet")]
-    Unsupported(&'static str),
+    /// A file's volume is not there.
+    #[error("cannot find the volume {0:?} referenced by FileKeyRef")]
+    Volume(String),
+    /// A file is not there, or is no file of variables.
+    #[error("couldn't parse env file")]
+    File,
+    /// A file lacks the variable.
+    #[error("environment variable key {key:?} not found in file {path:?}")]
+    FileKey {
+        /// Missing variable.
+        key: String,
+        /// The file in its volume.
+        path: String,
+    },
 }
 
 /// What the node and the runtime know about the pod.
@@ -59,6 +71,20 @@ pub struct Facts {
 
 /// Finds config maps and secrets by kind and name; `None` if there is none.
 pub type Lookup<'a> = &'a dyn Fn(Kind, &str) -> Option<std::sync::Arc<Data>>;
+
+/// The text of a file, by volume and path in it.
+pub type Files<'a> = &'a dyn Fn(&str, &str) -> Result<String, EnvError>;
+
+/// Where the values of variables come from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// What node and runtime know.
+    pub facts: &'a Facts,
+    /// Config maps and secrets.
+    pub objects: Lookup<'a>,
+    /// Files in the pod's volumes.
+    pub files: Files<'a>,
+}
 
 /// Replaces `$(NAME)` where `lookup` knows the name; `$$` is a dollar sign.
 #[must_use]
@@ -98,17 +124,16 @@ pub fn environment(
     pod: &Pod,
     container: &Container,
     services: &[(String, String)],
-    facts: &Facts,
-    lookup: Lookup<'_>,
+    from: Sources<'_>,
 ) -> Result<Vec<(String, String)>, EnvError> {
     let mut out = Ordered::default();
     for source in container.env_from.iter().flatten() {
         let (kind, name, optional) = match (&source.config_map_ref, &source.secret_ref) {
-            (Some(from), _) => (Kind::ConfigMap, &from.name, from.optional),
-            (_, Some(from)) => (Kind::Secret, &from.name, from.optional),
+            (Some(map), _) => (Kind::ConfigMap, &map.name, map.optional),
+            (_, Some(secret)) => (Kind::Secret, &secret.name, secret.optional),
             _ => continue,
         };
-        let Some(data) = lookup(kind, name) else {
+        let Some(data) = (from.objects)(kind, name) else {
             if optional == Some(true) {
                 continue;
             }
@@ -127,7 +152,7 @@ pub fn environment(
         let known = |name: &str| {
             out.get(name).map(str::to_owned).or_else(|| services.get(name).map(|v| (*v).to_owned()))
         };
-        if let Some(value) = variable_value(pod, container, variable, facts, lookup, &known)? {
+        if let Some(value) = variable_value(pod, container, variable, from, &known)? {
             out.set(&variable.name, value);
         }
     }
@@ -170,30 +195,30 @@ fn variable_value(
     pod: &Pod,
     container: &Container,
     variable: &EnvVar,
-    facts: &Facts,
-    lookup: Lookup<'_>,
+    from: Sources<'_>,
     known: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<String>, EnvError> {
     let Some(source) = &variable.value_from else {
         return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), known)));
     };
     if let Some(field) = &source.field_ref {
-        return field_value(pod, &field.field_path, facts).map(Some);
+        return field_value(pod, &field.field_path, from.facts).map(Some);
     }
     if let Some(resource) = &source.resource_field_ref {
-        return resource_value(pod, Some(container), resource, facts).map(Some);
+        return resource_value(pod, Some(container), resource, from.facts).map(Some);
     }
-    let (kind, name, key, optional) = if let Some(from) = &source.config_map_key_ref {
-        (Kind::ConfigMap, &from.name, &from.key, from.optional)
-    } else if let Some(from) = &source.secret_key_ref {
-        (Kind::Secret, &from.name, &from.key, from.optional)
-    } else if source.file_key_ref.is_some() {
-        return Err(EnvError::Unsupported("fileKeyRef"));
+    if let Some(file) = &source.file_key_ref {
+        return file_value(file, from.files);
+    }
+    let (kind, name, key, optional) = if let Some(map) = &source.config_map_key_ref {
+        (Kind::ConfigMap, &map.name, &map.key, map.optional)
+    } else if let Some(secret) = &source.secret_key_ref {
+        (Kind::Secret, &secret.name, &secret.key, secret.optional)
     } else {
         return Ok(Some(String::new()));
     };
     let optional = optional == Some(true);
-    let Some(data) = lookup(kind, name) else {
+    let Some(data) = (from.objects)(kind, name) else {
         if optional {
             return Ok(None);
         }
@@ -211,6 +236,21 @@ fn variable_value(
             name: name.clone(),
             key: key.clone(),
         }),
+    }
+}
+
+/// A variable of a file. One that is not in it may be optional; a file that cannot be read is wrong all the same.
+fn file_value(file: &FileKeySelector, files: Files<'_>) -> Result<Option<String>, EnvError> {
+    let text = files(&file.volume_name, &file.path)?;
+    let found = env_files::value(&text, &file.key).map_err(|error| {
+        tracing::warn!(volume = file.volume_name, path = file.path, %error, "file of environment variables");
+        EnvError::File
+    })?;
+    match found {
+        None if file.optional != Some(true) => {
+            Err(EnvError::FileKey { key: file.key.clone(), path: file.path.clone() })
+        }
+        found => Ok(found),
     }
 }
 

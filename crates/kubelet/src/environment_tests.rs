@@ -28,7 +28,14 @@ fn run(spec: serde_json::Value, services: &[(String, String)]) -> Result<Vec<(St
     let facts =
         Facts { host_ips: vec!["10.0.0.1".into()], pod_ips: vec!["10.1.0.2".into()], ..Facts::default() };
     let lookup = |kind: Kind, name: &str| (kind == Kind::ConfigMap && name == "m").then(data);
-    environment(&pod(), &container(spec), services, &facts, &lookup)
+    let files = |volume: &str, path: &str| match (volume, path) {
+        ("v", "a.env") => Ok("A='1'\n".to_owned()),
+        ("v", "bad") => Ok("A".to_owned()),
+        ("v", _) => Err(EnvError::File),
+        _ => Err(EnvError::Volume(volume.to_owned())),
+    };
+    let from = Sources { facts: &facts, objects: &lookup, files: &files };
+    environment(&pod(), &container(spec), services, from)
 }
 
 fn one(spec: serde_json::Value) -> String {
@@ -109,4 +116,18 @@ fn names_services() {
             "WEB_1_PORT_80_TCP_ADDR=10.0.0.9"
         ]
     );
+}
+
+#[test]
+fn reads_files() {
+    let read = |volume: &str, path: &str, key: &str, optional: bool| {
+        let file = json!({"volumeName": volume, "path": path, "key": key, "optional": optional});
+        run(json!({"name": "c", "env": [{"name": "X", "valueFrom": {"fileKeyRef": file}}]}), &[])
+    };
+    assert_eq!(read("v", "a.env", "A", false).unwrap(), [("X".to_owned(), "1".to_owned())]);
+    assert_eq!(read("v", "a.env", "B", true).unwrap(), []);
+    let missing = read("v", "a.env", "B", false).unwrap_err().to_string();
+    assert_eq!(missing, "environment variable key \"B\" not found in file \"a.env\"");
+    assert_eq!(read("v", "bad", "A", true), Err(EnvError::File));
+    assert_eq!(read("w", "a.env", "A", true), Err(EnvError::Volume("w".into())));
 }

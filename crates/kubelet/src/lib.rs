@@ -9,6 +9,7 @@ pub mod cgroups;
 pub mod config;
 pub mod containers_gc;
 pub mod context;
+pub mod env_files;
 pub mod environment;
 pub mod events;
 pub mod eviction;

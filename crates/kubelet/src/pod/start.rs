@@ -13,7 +13,7 @@ use super::plan::Start;
 use super::view::as_container;
 use super::{PodExt, Role};
 use crate::context::Context;
-use crate::environment;
+use crate::environment::{self, EnvError};
 use crate::events;
 use crate::objects::{self, Data, Kind};
 use crate::probes::check::{self, Action, Outcome};
@@ -22,6 +22,9 @@ use crate::runtime::images::Image;
 use crate::runtime::security;
 use crate::runtime::status::PodRuntime;
 use crate::volumes::Mounted;
+
+/// Longest file of environment variables.
+const ENV_FILE_LIMIT: u64 = 1 << 20;
 
 /// Why a container is not started: the words of its waiting state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,8 +217,16 @@ async fn container_config(
     let services = cx.service_variables(pod).await.map_err(wrong)?;
     let lookup = |kind: Kind, name: &str| data.get(&(kind, name.to_owned())).cloned().flatten();
     let facts = cx.facts(sandbox.ips);
-    let variables =
-        environment::environment(pod, spec, &services, &facts, &lookup).map_err(|e| wrong(e.to_string()))?;
+    let files = |volume: &str, path: &str| {
+        let folder = sandbox.mounted.paths.get(volume);
+        let folder = folder.ok_or_else(|| EnvError::Volume(volume.to_owned()))?;
+        crate::volumes::mounts::read_below(folder, path, ENV_FILE_LIMIT).map_err(|error| {
+            tracing::warn!(pod = pod.shown(), volume, path, %error, "file of environment variables");
+            EnvError::File
+        })
+    };
+    let from = environment::Sources { facts: &facts, objects: &lookup, files: &files };
+    let variables = environment::environment(pod, spec, &services, from).map_err(|e| wrong(e.to_string()))?;
     let hosts = write_hosts(cx, pod, sandbox.ips).map_err(|error| wrong(error.to_string()))?;
     let mounts = cx
         .volumes

@@ -77,6 +77,26 @@ fn open_below(volume: &Path, path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     Ok(openat2(&folder, path, how)?)
 }
 
+/// The text of a file of a volume, however its path is made; at most `limit` bytes.
+///
+/// # Errors
+/// What the system said; `InvalidData` for what is longer or no text.
+pub fn read_below(volume: &Path, path: &str, limit: u64) -> io::Result<String> {
+    use std::io::Read;
+    let fd = open_below(volume, Path::new(path))?;
+    // by way of the descriptor, which does not leave the volume; never a pipe that nobody writes to
+    let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    if !fs::metadata(&link)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no regular file"));
+    }
+    let mut text = String::new();
+    fs::File::open(link)?.take(limit + 1).read_to_string(&mut text)?;
+    match u64::try_from(text.len()) {
+        Ok(length) if length <= limit => Ok(text),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long")),
+    }
+}
+
 /// Makes the missing folders of `path` below `volume`, with the volume's permissions.
 fn make_below(volume: &Path, path: &Path) -> io::Result<()> {
     let mode = fs::metadata(volume)?.permissions().mode() & 0o7777;

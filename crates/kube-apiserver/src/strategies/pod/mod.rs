@@ -7,6 +7,7 @@ pub mod update;
 pub mod validate;
 mod validate_certificates;
 mod validate_container;
+mod validate_env_files;
 mod validate_volume;
 
 use api::{Map, Value};

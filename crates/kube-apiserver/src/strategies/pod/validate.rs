@@ -8,6 +8,7 @@ use apimachinery::field::{Error, ErrorList, Path};
 use super::super::fields::{Fields, map_at};
 use super::super::{names, selectors, validation};
 use super::validate_container::{self, Context};
+use super::validate_env_files;
 use super::validate_volume;
 
 /// A whole pod.
@@ -68,6 +69,7 @@ pub fn pod_spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
     host_port_conflicts(spec, path, errors);
     spread(spec, path, errors);
     affinity(spec, path, errors);
+    validate_env_files::volumes(spec, path, errors);
 }
 
 fn words(spec: &Map, path: &Path, errors: &mut ErrorList) {

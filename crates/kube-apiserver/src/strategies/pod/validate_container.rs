@@ -8,6 +8,7 @@ use apimachinery::field::{Error, ErrorList, Path};
 
 use super::super::fields::Fields;
 use super::super::{names, quantities, validation};
+use super::validate_env_files;
 
 /// What containers refer to.
 pub struct Context<'a> {
@@ -183,6 +184,9 @@ fn env_source(e: &Map, from: &Map, path: &Path, errors: &mut ErrorList) {
     }
     if let Some(r) = from.sub("resourceFieldRef") {
         resource_field_ref(r, &path.child("resourceFieldRef"), errors);
+    }
+    if let Some(file) = from.sub("fileKeyRef") {
+        validate_env_files::selector(file, &path.child("fileKeyRef"), errors);
     }
 }
 
