@@ -10,14 +10,17 @@ use crate::value::Value;
 
 pub(super) fn validate(ast: &Ast, checked: &Checked) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for id in reached(ast) {
+    for (id, formatted) in reached(ast) {
         match ast.expr(id) {
+            Expr::Call { target: Some(target), function, args } if &**function == "format" => {
+                format(ast, checked, id, *target, args, &mut faults);
+            }
             Expr::Call { args, .. } => argument(ast, checked, id, args, &mut faults),
-            Expr::List(items) => {
+            Expr::List(items) if !formatted => {
                 let parts = items.iter().map(|item| (item.value, item.optional));
                 one_type(ast, checked, parts, &mut faults);
             }
-            Expr::Map(entries) => {
+            Expr::Map(entries) if !formatted => {
                 one_type(ast, checked, entries.iter().map(|e| (e.key, false)), &mut faults);
                 one_type(ast, checked, entries.iter().map(|e| (e.value, e.optional)), &mut faults);
             }
@@ -27,18 +30,35 @@ pub(super) fn validate(ast: &Ast, checked: &Checked) -> Vec<Fault> {
     faults
 }
 
-/// Nodes that the root reaches: a macro leaves some behind.
-fn reached(ast: &Ast) -> Vec<Id> {
+/// Nodes that the root reaches (a macro leaves some behind), and whether they are below a call of `format`, whose
+/// arguments may mix types.
+fn reached(ast: &Ast) -> Vec<(Id, bool)> {
     let mut seen = vec![false; ast.nodes.len()];
-    let mut todo = vec![ast.root];
+    let mut todo = vec![(ast.root, false)];
     let mut out = Vec::new();
-    while let Some(id) = todo.pop() {
-        if !std::mem::replace(&mut seen[id], true) {
-            out.push(id);
-            todo.extend(ast.expr(id).children());
+    while let Some((id, formatted)) = todo.pop() {
+        if std::mem::replace(&mut seen[id], true) {
+            continue;
         }
+        out.push((id, formatted));
+        let formats = matches!(ast.expr(id), Expr::Call { function, .. } if &**function == "format");
+        todo.extend(ast.expr(id).children().into_iter().map(|child| (child, formatted || formats)));
     }
     out
+}
+
+/// A format and arguments that are written out.
+fn format(ast: &Ast, checked: &Checked, id: Id, target: Id, args: &[Id], faults: &mut Vec<Fault>) {
+    let (Expr::Literal(Value::String(pattern)), Some(Expr::List(items))) =
+        (ast.expr(target), args.first().map(|arg| ast.expr(*arg)))
+    else {
+        return;
+    };
+    let types: Vec<&Type> = items.iter().map(|item| &checked.types[item.value]).collect();
+    if let Err((of, message)) = library::check_format(pattern, &types) {
+        let at = of.and_then(|of| items.get(of)).map_or(id, |item| item.value);
+        faults.push(Fault { at: Some(ast.at(at)), message });
+    }
 }
 
 fn argument(ast: &Ast, checked: &Checked, id: Id, args: &[Id], faults: &mut Vec<Fault>) {

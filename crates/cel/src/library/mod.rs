@@ -30,6 +30,7 @@ use authorizer::{Authorizer, Decision, ResourceTarget};
 use operators::contains;
 pub(crate) use patch::PREFIX as PATCHES;
 pub(crate) use regex::WithPattern;
+pub(crate) use string_format::check as check_format;
 
 /// Every function of every library.
 pub(crate) fn declared() -> impl Iterator<Item = &'static Declared> {

@@ -81,7 +81,7 @@ pub(super) const DECLARED: &[Declared] = &[
         &[("cidr_contains_cidr_string", "Cidr.(string) bool"), ("cidr_contains_cidr", "Cidr.(Cidr) bool")],
         |args| {
             let other = match &args[1] {
-                Value::String(text) => parse_cidr(text).or_else(|_| fail("no such overload"))?,
+                Value::String(text) => parse_cidr(text)?,
                 other => cidr(other)?,
             };
             let of = cidr(&args[0])?;

@@ -4,6 +4,7 @@ use super::numbers::parse_double;
 use super::strings::quote;
 use super::time;
 use crate::functions::{Declared, Outcome, Refused, Style, fail};
+use crate::types::Type;
 use crate::value::{List, Map, Value};
 
 pub(super) const DECLARED: &[Declared] = &[Declared {
@@ -43,32 +44,106 @@ fn format<'a>(args: &[Value<'a>]) -> Outcome<'a> {
 
 /// Writes one argument; what follows its clause.
 fn clause<'t>(text: &'t str, arg: &Value<'_>, out: &mut String) -> Result<&'t str, Refused> {
-    let (precision, text) = precision(text)?;
-    let Some(verb) = text.chars().next() else {
-        return fail("could not parse formatting clause: unexpected end of string");
-    };
+    let (explicit, text) = precision(text)?;
+    let precision = explicit.unwrap_or(DIGITS);
+    let Some(verb) = text.chars().next() else { return fail(format!("{PARSING}: {NO_END}")) };
     let written = match verb {
         's' => string(arg)?,
         'd' => decimal(arg)?,
         'f' => grouped(&fixed(number(arg, "fixed-point")?, precision)),
-        'e' => scientific(number(arg, "scientific")?, precision),
+        'e' => scientific(number(arg, "scientific")?, explicit),
         'b' => binary(arg)?,
         'x' => hex(arg)?,
         'X' => hex(arg)?.to_uppercase(),
         'o' => octal(arg)?,
-        _ => return fail(format!("could not parse formatting clause: unrecognized formatting clause \"{verb}\"")),
+        _ => return fail(unrecognized(verb)),
     };
     out.push_str(&written);
     Ok(&text[verb.len_utf8()..])
 }
 
-fn precision(text: &str) -> Result<(usize, &str), Refused> {
-    let Some(rest) = text.strip_prefix('.') else { return Ok((DIGITS, text)) };
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+const PARSING: &str = "could not parse formatting clause";
+const NO_END: &str = "error while parsing precision: could not find end of precision specifier";
+
+fn unrecognized(verb: char) -> String {
+    format!("{PARSING}: unrecognized formatting clause \"{verb}\"")
+}
+
+/// The precision where one is written, and what follows it.
+fn precision(text: &str) -> Result<(Option<usize>, &str), Refused> {
+    let Some(rest) = text.strip_prefix('.') else { return Ok((None, text)) };
+    let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) else { return fail(format!("{PARSING}: {NO_END}")) };
     match rest[..end].parse::<usize>() {
-        Ok(n) => Ok((n.min(MOST_DIGITS), &rest[end..])),
-        Err(_) => fail("could not parse formatting clause: error while parsing precision: could not convert precision to integer"),
+        Ok(n) => Ok((Some(n.min(MOST_DIGITS)), &rest[end..])),
+        Err(_) => {
+            let what = "error while parsing precision: error while converting precision to integer";
+            fail(format!("{PARSING}: {what}: strconv.Atoi: parsing {:?}: invalid syntax", &rest[..end]))
+        }
     }
+}
+
+/// What the types of the arguments tell of a format ahead: the fault, and of which argument.
+pub(crate) fn check(pattern: &str, args: &[&Type]) -> Result<(), (Option<usize>, String)> {
+    let whole = |message: String| (None, message);
+    let text = |refused: Refused| match refused {
+        Refused::Error(error) => error.to_string(),
+        Refused::NoOverload => String::new(),
+    };
+    let mut rest = pattern;
+    let mut at = 0;
+    while let Some(percent) = rest.find('%') {
+        rest = &rest[percent + 1..];
+        if let Some(tail) = rest.strip_prefix('%') {
+            rest = tail;
+            continue;
+        }
+        if rest.is_empty() {
+            return Err(whole("unexpected end of string".into()));
+        }
+        let Some(of) = args.get(at) else { return Err(whole(format!("index {at} out of range"))) };
+        let (_, tail) = precision(rest).map_err(|refused| whole(text(refused)))?;
+        let verb = tail.chars().next().unwrap_or('%');
+        let clause = CLAUSES.iter().find(|(known, ..)| *known == verb).ok_or_else(|| whole(unrecognized(verb)))?;
+        if !(clause.2)(of) {
+            let message = format!("error during formatting: {}, was given {}", clause.1, of.name());
+            return Err((Some(at), message));
+        }
+        rest = &tail[verb.len_utf8()..];
+        at += 1;
+    }
+    if args.len() > at {
+        let n = args.len();
+        return Err(whole(format!("too many arguments supplied to string.format (expected {at}, got {n})")));
+    }
+    Ok(())
+}
+
+/// A clause, what it says of wrong arguments, and which types may be right.
+type Clause = (char, &'static str, fn(&Type) -> bool);
+
+const STRINGS: &str = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps";
+const HEX: &str = "only integers, byte buffers, and strings can be formatted as hex";
+
+const CLAUSES: [Clause; 8] = [
+    ('s', STRINGS, |of| !matches!(of, Type::Optional(_) | Type::Object(_) | Type::Opaque(_))),
+    ('d', "decimal clause can only be used on integers", |of| matches!(of, Type::Dyn | Type::Int | Type::Uint)),
+    ('f', "fixed-point clause can only be used on doubles", is_double),
+    ('e', "scientific clause can only be used on doubles", is_double),
+    ('b', "only integers and bools can be formatted as binary", |of| {
+        matches!(of, Type::Dyn | Type::Int | Type::Uint | Type::Bool)
+    }),
+    ('x', HEX, is_hexable),
+    ('X', HEX, is_hexable),
+    ('o', "octal clause can only be used on integers", |of| matches!(of, Type::Dyn | Type::Int | Type::Uint)),
+];
+
+/// Some texts are numbers.
+fn is_double(of: &Type) -> bool {
+    matches!(of, Type::Dyn | Type::Double | Type::String)
+}
+
+fn is_hexable(of: &Type) -> bool {
+    matches!(of, Type::Dyn | Type::Int | Type::Uint | Type::String | Type::Bytes)
 }
 
 fn only<T>(what: &str, arg: &Value<'_>) -> Result<T, Refused> {
@@ -80,7 +155,7 @@ fn string(arg: &Value<'_>) -> Result<String, Refused> {
         Value::List(list) => list_text(list),
         Value::Map(map) => map_text(map),
         Value::Special(_) | Value::Object(_) | Value::Optional(_) | Value::Preserved(_) => {
-            only("string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps", arg)
+            only(STRINGS, arg)
         }
         other => Ok(other.to_string()),
     }
@@ -168,16 +243,17 @@ fn grouped(number: &str) -> String {
     out + fraction
 }
 
-/// `1.5 × 10⁰³`, with narrow spaces.
-fn scientific(n: f64, precision: usize) -> String {
+/// `1.500000×10⁰³`. Upstream takes the precision for the least width.
+fn scientific(n: f64, width: Option<usize>) -> String {
+    let width = width.unwrap_or(0);
     if let Some(text) = special(n) {
-        return text.to_owned();
+        return format!("{text:>width$}");
     }
-    let text = format!("{n:.precision$e}");
+    let text = format!("{n:.DIGITS$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, digits) = exponent.strip_prefix('-').map_or(("", exponent), |digits| ("⁻", digits));
     let raised: String = format!("{digits:0>2}").chars().map(superscript).collect();
-    format!("{mantissa}\u{202f}×\u{202f}10{sign}{raised}")
+    format!("{:>width$}", format!("{mantissa}×10{sign}{raised}"))
 }
 
 fn superscript(digit: char) -> char {
@@ -209,7 +285,7 @@ fn hex(arg: &Value<'_>) -> Result<String, Refused> {
         Value::Uint(n) => Ok(format!("{n:x}")),
         Value::String(s) => Ok(bytes(s.as_bytes())),
         Value::Bytes(b) => Ok(bytes(b)),
-        _ => only("only integers, byte buffers, and strings can be formatted as hex", arg),
+        _ => only(HEX, arg),
     }
 }
 

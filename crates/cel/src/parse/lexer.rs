@@ -69,17 +69,15 @@ impl Lexer<'_> {
         }
     }
 
-    /// The character is no token's start; with an open quote, neither is all that follows on the line.
+    /// No token begins here: the fault goes up to the character that no token has there.
     fn fault(&mut self, start: usize) {
-        let rest = &self.source[start..];
-        let quote = rest.find(['"', '\'']).filter(|at| rest[..*at].chars().all(|c| "rRbB".contains(c)));
-        let first = rest.chars().next().map_or(1, char::len_utf8);
-        let len = match quote {
-            Some(_) => rest.find('\n').unwrap_or(rest.len()),
-            None => first,
+        let begun = match self.peek(0) {
+            b'=' | b'|' | b'&' => start + 1,
+            _ => self.text_end(start).map_or_else(|stopped| stopped, |end| end),
         };
-        self.faults.push((start, start + len.max(first)));
-        self.at = start + len.max(first);
+        let bad = self.source.get(begun..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        self.at = (begun + bad).max(start + 1);
+        self.faults.push((start, self.at));
     }
 
     fn peek(&self, offset: usize) -> u8 {
@@ -171,38 +169,47 @@ impl Lexer<'_> {
 
     /// A string or bytes with their prefixes and quotes; None where no such token begins or it does not end.
     fn text(&self) -> Option<(Kind, usize)> {
-        let mut at = self.at;
-        let bytes = matches!(self.byte(at), b'b' | b'B');
-        at += usize::from(bytes);
+        let end = self.text_end(self.at).ok()?;
+        let bytes = matches!(self.peek(0), b'b' | b'B');
+        Some((if bytes { Kind::Bytes } else { Kind::String }, end))
+    }
+
+    /// Where a text ends; Err: where it turned out to be none.
+    fn text_end(&self, start: usize) -> Result<usize, usize> {
+        let mut at = start + usize::from(matches!(self.byte(start), b'b' | b'B'));
         let raw = matches!(self.byte(at), b'r' | b'R');
         at += usize::from(raw);
         let quote = self.byte(at);
         if quote != b'"' && quote != b'\'' {
-            return None;
+            return Err(start);
         }
         let triple = self.byte(at + 1) == quote && self.byte(at + 2) == quote;
-        let end = if triple { self.long_end(at + 3, quote, raw)? } else { self.short_end(at + 1, quote, raw)? };
-        Some((if bytes { Kind::Bytes } else { Kind::String }, end))
-    }
-
-    fn short_end(&self, mut at: usize, quote: u8, raw: bool) -> Option<usize> {
-        loop {
-            match *self.bytes.get(at)? {
-                c if c == quote => return Some(at + 1),
-                b'\n' | b'\r' => return None,
-                b'\\' if !raw => at += 2,
+        at += if triple { 3 } else { 1 };
+        while let Some(c) = self.bytes.get(at) {
+            match *c {
+                c if c == quote && !triple => return Ok(at + 1),
+                c if c == quote && self.byte(at + 1) == quote && self.byte(at + 2) == quote => return Ok(at + 3),
+                b'\n' | b'\r' if !triple => return Err(at),
+                b'\\' if !raw => at = self.escape_end(at)?,
                 _ => at += 1,
             }
         }
+        Err(at)
     }
 
-    fn long_end(&self, mut at: usize, quote: u8, raw: bool) -> Option<usize> {
-        loop {
-            let c = *self.bytes.get(at)?;
-            if c == quote && self.byte(at + 1) == quote && self.byte(at + 2) == quote {
-                return Some(at + 3);
-            }
-            at += if c == b'\\' && !raw { 2 } else { 1 };
+    /// Where an escape ends; Err: at the character that makes it none.
+    fn escape_end(&self, at: usize) -> Result<usize, usize> {
+        let of = |digits: usize, good: fn(&u8) -> bool, from: usize| {
+            let found = self.bytes[from.min(self.bytes.len())..].iter().take(digits).take_while(|c| good(c)).count();
+            if found == digits { Ok(from + digits) } else { Err(from + found) }
+        };
+        match self.byte(at + 1) {
+            b'a' | b'b' | b'f' | b'n' | b'r' | b't' | b'v' | b'"' | b'\'' | b'\\' | b'?' | b'`' => Ok(at + 2),
+            b'x' | b'X' => of(2, u8::is_ascii_hexdigit, at + 2),
+            b'u' => of(4, u8::is_ascii_hexdigit, at + 2),
+            b'U' => of(8, u8::is_ascii_hexdigit, at + 2),
+            b'0'..=b'3' => of(2, |c| (b'0'..=b'7').contains(c), at + 2),
+            _ => Err(at + 1),
         }
     }
 }

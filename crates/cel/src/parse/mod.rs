@@ -26,7 +26,20 @@ const RESERVED: [&str; 17] = [
     "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
     "namespace", "return", "var", "void", "while",
 ];
-const STARTS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+/// What can be expected where an expression begins, in the order of the messages; the marked ones only at some places.
+const EXPECTED: [&str; 20] = [
+    "'['", "?']'", "'{'", "?'}'", "'('", "?')'", "'.'", "?','", "'-'", "'!'", "?'?'", "'true'", "'false'", "'null'",
+    "NUM_FLOAT", "NUM_INT", "NUM_UINT", "STRING", "BYTES", "IDENTIFIER",
+];
+
+/// The beginnings of an expression, and what else may stand there.
+fn beginnings(also: &str) -> String {
+    let shown = EXPECTED.iter().filter_map(|word| match word.strip_prefix('?') {
+        Some(extra) => also.contains(extra.trim_matches('\'')).then_some(extra),
+        None => Some(*word),
+    });
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
+}
 
 /// Parses an expression; the faults are in the order of the text.
 pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Fault>> {
@@ -112,11 +125,39 @@ impl Parser<'_> {
         Err(Stop)
     }
 
-    fn expect(&mut self, sign: &str, expected: &str) -> Parsed<Token> {
-        match self.eat(sign) {
-            Some(token) => Ok(token),
-            None => self.unexpected("mismatched", expected),
+    /// A sign that must stand here. One token too many is skipped, a missing sign is told, and parsing goes on, so
+    /// that more faults are found.
+    fn expect(&mut self, sign: &'static str, expected: &str) -> Parsed<Token> {
+        if let Some(token) = self.eat(sign) {
+            return Ok(token);
         }
+        if self.tokens.get(self.at + 1).is_some_and(|next| next.kind == Kind::Sign(sign)) {
+            let token = self.token();
+            let message = format!("Syntax error: extraneous input '{}' expecting '{sign}'", self.text(token));
+            self.fault(token.start, message);
+            self.next();
+            return Ok(self.next());
+        }
+        if self.kind() == Kind::End && expected == format!("'{sign}'") && matches!(sign, ")" | "]") {
+            let token = self.token();
+            self.fault(token.start, format!("Syntax error: missing '{sign}' at '<EOF>'"));
+            return Ok(token);
+        }
+        self.unexpected("mismatched", expected)
+    }
+
+    /// Fails where nothing can begin here, right after an opening bracket: some signs may stand there as well.
+    fn check_beginning(&mut self, also: &str) -> Parsed<()> {
+        let good = match self.kind() {
+            Kind::Sign(sign) => starts(self.kind()) || also.contains(sign),
+            kind => starts(kind),
+        };
+        if good {
+            return Ok(());
+        }
+        let closing = self.tokens.get(self.at + 1).map(|next| next.kind);
+        let extraneous = matches!(closing, Some(Kind::Sign(sign)) if also.contains(sign));
+        self.unexpected(if extraneous { "extraneous" } else { "mismatched" }, &beginnings(also))
     }
 
     fn push(&mut self, at: usize, expr: Expr) -> Id {
@@ -293,6 +334,7 @@ impl Parser<'_> {
     }
 
     fn index(&mut self, of: Id, at: usize) -> Parsed {
+        self.check_beginning("?")?;
         let function = if self.eat("?").is_some() { "_[?_]" } else { "_[_]" };
         let index = self.expr()?;
         self.expect("]", "']'")?;
@@ -302,22 +344,16 @@ impl Parser<'_> {
     fn after_dot(&mut self, of: Id, dot: usize) -> Parsed {
         let optional = self.eat("?").is_some();
         let name = self.token();
-        if name.kind == Kind::Escaped {
-            self.next();
-            self.fault(name.start, "unsupported syntax: '`'".into());
-            return Ok(of);
-        }
-        if name.kind != Kind::Ident {
-            let expected = if self.kind() == Kind::End && !optional { "{'?', IDENTIFIER, ESC_IDENTIFIER}" } else { "IDENTIFIER" };
-            return self.unexpected(if name.kind == Kind::End { "no viable alternative at" } else { "mismatched" }, expected);
+        if !matches!(name.kind, Kind::Ident | Kind::Escaped) {
+            return self.no_name(of, name, optional);
         }
         self.next();
-        let field: Box<str> = self.text(name).into();
+        let field: Box<str> = self.text(name).trim_matches('`').into();
         if optional {
             let field = self.push(name.start, Expr::Literal(Value::text(&*field)));
             return self.call(dot, "_?._", vec![of, field]);
         }
-        match self.eat("(") {
+        match self.eat("(").filter(|_| name.kind == Kind::Ident) {
             Some(open) => {
                 let args = self.args()?;
                 self.receiver_call(open.start, &field, of, args)
@@ -326,12 +362,29 @@ impl Parser<'_> {
         }
     }
 
+    /// What follows a dot is no name.
+    fn no_name(&mut self, of: Id, found: Token, optional: bool) -> Parsed {
+        let text = if found.kind == Kind::End { "" } else { self.text(found) }.to_owned();
+        let message = match found.kind {
+            Kind::True | Kind::False | Kind::Null => format!("mismatched input '{text}' expecting IDENTIFIER"),
+            _ if optional => {
+                let shown = if text.is_empty() { "<EOF>" } else { &text };
+                format!("mismatched input '{shown}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}")
+            }
+            _ => format!("no viable alternative at input '.{text}'"),
+        };
+        self.fault(found.start, format!("Syntax error: {message}"));
+        // An operator may well go on.
+        if found.kind == Kind::In { Ok(of) } else { Err(Stop) }
+    }
+
     /// Arguments up to the closing parenthesis.
     fn args(&mut self) -> Parsed<Vec<Id>> {
         let mut args = Vec::new();
         if self.eat(")").is_some() {
             return Ok(args);
         }
+        self.check_beginning(")")?;
         loop {
             args.push(self.expr()?);
             if self.eat(",").is_none() {
@@ -380,17 +433,27 @@ impl Parser<'_> {
             Kind::True => Ok(Value::Bool(true)),
             Kind::False => Ok(Value::Bool(false)),
             Kind::Null => Ok(Value::Null),
-            Kind::End => return self.unexpected("mismatched", STARTS),
-            _ => {
-                let follows = self.tokens.get(self.at + 1).is_some_and(|t| starts(t.kind));
-                return self.unexpected(if follows { "extraneous" } else { "mismatched" }, STARTS);
-            }
+            _ => return self.no_primary(),
         };
         self.next();
         match value {
             Ok(value) => Ok(self.push(token.start, Expr::Literal(value))),
             Err(message) => Ok(self.error(token.start, message)),
         }
+    }
+
+    /// Nothing that an expression can begin with: skipped where the next token can.
+    fn no_primary(&mut self) -> Parsed {
+        let (at, kind) = (self.token().start, self.kind());
+        let follows = kind != Kind::End && self.tokens.get(self.at + 1).is_some_and(|t| starts(t.kind));
+        let word = if follows { "extraneous" } else { "mismatched" };
+        let stopped = self.unexpected::<Id>(word, &beginnings(""));
+        if follows {
+            self.next();
+            return self.primary();
+        }
+        // As if something stood before the operator.
+        if matches!(kind, Kind::In | Kind::Sign("?")) { Ok(self.push(at, Expr::Error)) } else { stopped }
     }
 
     /// An identifier, a call or a struct literal.
@@ -448,11 +511,11 @@ impl Parser<'_> {
 
     fn field(&mut self) -> Parsed<Init> {
         let optional = self.eat("?").is_some();
-        if self.kind() != Kind::Ident {
+        if !matches!(self.kind(), Kind::Ident | Kind::Escaped) {
             return self.unexpected("mismatched", "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}");
         }
         let name = self.next();
-        let name = self.text(name).into();
+        let name = self.text(name).trim_matches('`').into();
         let at = self.expect(":", "':'")?.start;
         let value = self.expr()?;
         Ok(Init { name, value, optional, at })
@@ -461,12 +524,20 @@ impl Parser<'_> {
     fn list(&mut self) -> Parsed {
         let at = self.next().start;
         let mut items = Vec::new();
+        self.check_beginning("],?")?;
+        if self.eat(",").is_some() {
+            self.expect("]", "']'")?;
+            return self.grow(at, Expr::List(items));
+        }
         while self.eat("]").is_none() {
             let optional = self.eat("?").is_some();
             items.push(Item { value: self.expr()?, optional });
             if self.eat(",").is_none() {
                 self.expect("]", "{']', ','}")?;
                 break;
+            }
+            if self.kind() == Kind::Sign(",") {
+                return self.unexpected("mismatched", "']'");
             }
         }
         self.grow(at, Expr::List(items))
@@ -475,6 +546,11 @@ impl Parser<'_> {
     fn map(&mut self) -> Parsed {
         let at = self.next().start;
         let mut entries = Vec::new();
+        self.check_beginning("},?")?;
+        if self.eat(",").is_some() {
+            self.expect("}", "'}'")?;
+            return self.grow(at, Expr::Map(entries));
+        }
         while self.eat("}").is_none() {
             let optional = self.eat("?").is_some();
             let key = self.expr()?;
