@@ -28,8 +28,8 @@ pub trait Source: Send + Sync {
     /// Reads stored pairs; what cannot be read is left out (and logged).
     async fn decode(&self, pairs: Vec<KeyValue>) -> Vec<Arc<Entry>>;
 
-    /// An entry that this server made itself when it wrote that revision.
-    fn made(&self, key: &str, revision: i64) -> Option<Arc<Entry>>;
+    /// The entry of a pair that this server wrote itself.
+    fn made(&self, key: &str, pair: &KeyValue) -> Option<Arc<Entry>>;
 
     /// A change that has just become visible.
     fn count_event(&self) {}
@@ -138,7 +138,7 @@ async fn read(source: &dyn Source, events: Vec<Event>) -> Vec<Applied> {
         let key = key_of(&event.kv.key);
         if event.kind == EventType::Delete {
             out.push(Some(Applied::Gone { key, revision: event.kv.mod_revision }));
-        } else if let Some(entry) = source.made(&key, event.kv.mod_revision) {
+        } else if let Some(entry) = source.made(&key, &event.kv) {
             out.push(Some(Applied::Set(entry)));
         } else {
             places.insert((key, event.kv.mod_revision), out.len());

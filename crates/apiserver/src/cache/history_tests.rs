@@ -31,7 +31,7 @@ impl Source for Things {
         pairs.into_iter().map(entry).collect()
     }
 
-    fn made(&self, _: &str, _: i64) -> Option<Arc<Entry>> {
+    fn made(&self, _: &str, _: &KeyValue) -> Option<Arc<Entry>> {
         None
     }
 }

@@ -120,7 +120,7 @@ impl Cache {
     /// Waits until everything up to `revision` is in.
     pub async fn fresh(&self, revision: i64) -> Result<(), Status> {
         let mut seen = self.revision.subscribe();
-        if *seen.borrow() >= revision && revision > 0 {
+        if *seen.borrow() >= revision.max(1) {
             return Ok(());
         }
         self.ask_progress();

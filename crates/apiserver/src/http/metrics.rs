@@ -69,24 +69,29 @@ pub fn scope(info: &RequestInfo) -> &'static str {
 }
 
 /// Upstream's verb of metrics.
-pub fn verb(info: &RequestInfo, method: &http::Method) -> String {
+pub fn verb<'a>(info: &RequestInfo, method: &'a http::Method) -> &'a str {
     match info.verb.as_str() {
-        "watch" => "WATCH".into(),
-        "list" => "LIST".into(),
-        "deletecollection" => "DELETECOLLECTION".into(),
-        "patch" if info.is_resource => "PATCH".into(),
-        _ => method.as_str().to_owned(),
+        "watch" => "WATCH",
+        "list" => "LIST",
+        "deletecollection" => "DELETECOLLECTION",
+        "patch" if info.is_resource => "PATCH",
+        _ => method.as_str(),
     }
 }
 
 /// Counts an answered request.
-pub fn answered(info: &RequestInfo, method: &http::Method, dry_run: bool, code: u16, seconds: f64) {
+pub fn answered(
+    info: &RequestInfo,
+    method: &http::Method,
+    dry_run: bool,
+    code: http::StatusCode,
+    seconds: f64,
+) {
     let verb = verb(info, method);
     let dry = if dry_run { "All" } else { "" };
     let (group, version, resource, sub) = (&*info.group, &*info.version, &*info.resource, &*info.subresource);
-    let labels = [&*verb, dry, group, version, resource, sub, scope(info), "apiserver"];
+    let labels = [verb, dry, group, version, resource, sub, scope(info), "apiserver"];
     METRICS.duration.with(&labels).observe(seconds);
-    let code = code.to_string();
-    let labels = [&*verb, dry, group, version, resource, sub, scope(info), "apiserver", &*code];
+    let labels = [verb, dry, group, version, resource, sub, scope(info), "apiserver", code.as_str()];
     METRICS.requests.with(&labels).inc();
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::Value;
 use api::merge::{FieldManager, Set};
 use apimachinery::{Reason, Status, generate_name};
+use bytes::Bytes;
 use etcd::{Compare, Op, PutRequest, Txn};
 
 use super::stored::Stored;
@@ -205,7 +206,15 @@ impl Registry {
     ) -> Result<Arc<Entry>, Status> {
         let cx = attributes.cx;
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        let attributes = Attributes {
+        // In the same version it is only lent.
+        let mut object = Some(object);
+        let shown = match &object {
+            Some(own) if served.gv != stored.shape().gv => {
+                Some(convert::one_from_storage(served, own).await?)
+            }
+            _ => object.take(),
+        };
+        let mut attributes = Attributes {
             cx,
             operation: attributes.operation,
             kind: attributes.kind.clone(),
@@ -213,12 +222,13 @@ impl Registry {
             subresource: attributes.subresource,
             namespace: attributes.namespace,
             name: &name,
-            object: Some(convert::one_from_storage(served, &object).await?),
+            object: shown,
             old_object: None,
             options: attributes.options.clone(),
             rounds: Rounds::default(),
         };
         self.admit(&attributes).await?;
+        let object = object.or_else(|| attributes.object.take()).unwrap_or_default();
         let key = stored.key(&namespace, &name);
         self.put_new(stored, cx, &served.gr, key, &name, object).await
     }
@@ -245,8 +255,9 @@ impl Registry {
                 false => Err(Status::already_exists(resource, name)),
             };
         }
-        let value = stored.encode(&store_key, &mut object)?;
+        let value = Bytes::from(stored.encode(&store_key, &mut object)?);
         let lease = self.lease_of(stored, cx).await?;
+        let writing = stored.own.begin(stored, key.into(), value.clone(), object);
         let txn = Txn {
             compares: vec![Compare::mod_revision(store_key.clone(), 0)],
             success: vec![Op::Put(PutRequest { lease, ..PutRequest::new(store_key, value) })],
@@ -256,10 +267,7 @@ impl Registry {
         if !answer.succeeded {
             return Err(self.exists(stored, resource, name, answer).await);
         }
-        object.meta_mut().insert("resourceVersion", answer.revision.to_string());
-        let entry = stored.entry(key.into(), answer.revision, Arc::new(object));
-        stored.wrote(&entry);
-        Ok(entry)
+        Ok(writing.done(answer.revision))
     }
 
     pub(super) async fn lease_of(&self, stored: &Stored, cx: &RequestContext) -> Result<i64, Status> {

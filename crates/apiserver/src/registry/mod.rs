@@ -10,6 +10,7 @@ mod fields;
 mod lease;
 pub mod meta;
 mod objects;
+mod own;
 pub mod read;
 pub mod stored;
 mod timers;

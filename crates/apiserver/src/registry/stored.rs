@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::fields::{self, Label};
+use super::own::OwnWrites;
 use super::timers::Timers;
 use super::transform::Transformer;
 use crate::cache::{Cache, Entry, Selection, Source};
@@ -25,8 +26,6 @@ use crate::form::Media;
 
 /// Decoded trees that are kept while they may be asked for again.
 const HOT_TREES: usize = 256;
-/// Entries of own writes that wait for their watch event.
-const OWN_WRITES: usize = 512;
 
 /// Finds the type of a resource's other version, for objects stored in one.
 pub type OtherVersions = Box<dyn Fn(&GroupResource, &str) -> Option<TypeRef> + Send + Sync>;
@@ -46,7 +45,7 @@ pub struct Stored {
     /// In the order of `Entry::fields`.
     labels: RwLock<Vec<Label>>,
     other_versions: OtherVersions,
-    own: Mutex<VecDeque<Arc<Entry>>>,
+    pub(super) own: OwnWrites,
     trees: Mutex<VecDeque<Arc<Value>>>,
     pub(crate) stop: CancellationToken,
 }
@@ -122,7 +121,7 @@ impl Stored {
             shape: ArcSwap::from_pointee(Shape::of(serve)),
             labels: RwLock::new(labels),
             other_versions,
-            own: Mutex::default(),
+            own: OwnWrites::default(),
             trees: Mutex::default(),
             stop,
         })
@@ -151,7 +150,7 @@ impl Stored {
     pub fn reshape(&self, serve: &Serve) {
         self.shape.store(Arc::new(Shape::of(serve)));
         *self.labels.write() = fields::labels_of(serve);
-        self.own.lock().clear();
+        self.own.clear();
         self.cache.restart();
     }
 
@@ -262,8 +261,14 @@ impl Stored {
         if let Some(tree) = entry.tree() {
             return tree;
         }
-        let value = match json::decode(&entry.json(), &self.shape().schema) {
-            Ok((value, _)) => value,
+        let shape = self.shape();
+        let decoded = if shape.schema.custom {
+            json::decode(&entry.json(), &shape.schema).map(|(value, _)| value).map_err(|e| e.to_string())
+        } else {
+            json::parse_canonical(&entry.json(), &shape.schema).map_err(|e| e.to_string())
+        };
+        let value = match decoded {
+            Ok(value) => value,
             Err(error) => {
                 tracing::error!(key = %entry.key, %error, "an object of the cache cannot be decoded again");
                 Value::map()
@@ -317,22 +322,10 @@ impl Stored {
         trees.shrink_to_fit();
     }
 
-    /// Remembers what this server wrote until the watch event of it comes.
-    pub fn wrote(&self, entry: &Arc<Entry>) {
-        if self.cache.revision() >= entry.revision || self.has_late_fields() {
-            return;
-        }
-        let mut own = self.own.lock();
-        if own.len() >= OWN_WRITES {
-            own.pop_front();
-        }
-        own.push_back(entry.clone());
-    }
-
     /// An entry that the cache or a recent write has at exactly this revision.
     pub fn known(&self, key: &str, revision: i64) -> Option<Arc<Entry>> {
         let cached = self.cache.get(key).filter(|e| e.revision == revision);
-        cached.or_else(|| self.own.lock().iter().find(|e| e.revision == revision && *e.key == *key).cloned())
+        cached.or_else(|| self.own.known(key, revision))
     }
 }
 
@@ -360,9 +353,7 @@ impl Source for Stored {
         out
     }
 
-    fn made(&self, key: &str, revision: i64) -> Option<Arc<Entry>> {
-        let mut own = self.own.lock();
-        let at = own.iter().position(|e| e.revision == revision && *e.key == *key)?;
-        own.remove(at)
+    fn made(&self, key: &str, pair: &KeyValue) -> Option<Arc<Entry>> {
+        self.own.seen(self, key, pair)
     }
 }

@@ -7,6 +7,7 @@ use api::merge::ignore_timestamps;
 use api::{Map, Value};
 use apimachinery::field::{Error, Path};
 use apimachinery::{GroupResource, Reason, Status};
+use bytes::Bytes;
 use etcd::{Compare, Op, OpResponse, PutRequest, RangeRequest, Txn};
 
 use super::create::{Create, attributes};
@@ -309,8 +310,9 @@ impl Registry {
             return Ok(Ok(stored.entry(key.into(), revision, Arc::new(new))));
         }
         let store_key = stored.store_key(key);
-        let value = stored.encode(&store_key, &mut new)?;
+        let value = Bytes::from(stored.encode(&store_key, &mut new)?);
         let lease = self.lease_of(stored, cx).await?;
+        let writing = stored.own.begin(stored, key.into(), value.clone(), new);
         let txn = Txn {
             compares: vec![Compare::mod_revision(store_key.clone(), revision)],
             success: vec![Op::Put(PutRequest { lease, ..PutRequest::new(store_key.clone(), value) })],
@@ -320,10 +322,7 @@ impl Registry {
         if !answer.succeeded {
             return Ok(Err(present(stored, answer.responses).await?));
         }
-        new.meta_mut().insert("resourceVersion", answer.revision.to_string());
-        let entry = stored.entry(key.into(), answer.revision, Arc::new(new));
-        stored.wrote(&entry);
-        Ok(Ok(entry))
+        Ok(Ok(writing.done(answer.revision)))
     }
 
     /// Deletes if the store still has `revision`; answers how the object looked (`last`, or as it was), at the
