@@ -105,7 +105,9 @@ fn mark(headers: &mut HeaderMap, version: &Version) {
         (header::VARY, of("Accept, Accept-Encoding")),
         (header::CACHE_CONTROL, of("no-cache, private")),
     ];
-    headers.extend(all.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in all.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        headers.insert(name, value);
+    }
 }
 
 pub(super) fn http_date(at: SystemTime) -> Option<HeaderValue> {
@@ -171,6 +173,8 @@ mod tests {
     fn heads() {
         let version = Version { etag: "AB".into(), modified: SystemTime::UNIX_EPOCH };
         let known = headers(&[(header::IF_NONE_MATCH, "\"AB\"")]);
+        let whole = answer(&HeaderMap::new(), "application/json", &version, || Pieces::new([]));
+        assert_eq!(whole.headers().get_all(header::CACHE_CONTROL).iter().count(), 1);
         let answer = answer(&known, "application/json", &version, || Pieces::new([]));
         assert_eq!(answer.status(), 304);
         let head = |name| answer.headers()[name].to_str().unwrap();

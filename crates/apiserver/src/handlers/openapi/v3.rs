@@ -103,7 +103,7 @@ fn for_ever(answer: &mut Response<Body>, version: &Version) {
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     let until = answer::http_date(version.modified.max(std::time::SystemTime::now()) + YEAR);
-    headers.extend(until.map(|until| (header::EXPIRES, until)));
+    until.into_iter().for_each(|until| drop(headers.insert(header::EXPIRES, until)));
 }
 
 /// Another server's document, by that server.
