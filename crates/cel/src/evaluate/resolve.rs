@@ -82,10 +82,12 @@ impl Resolver<'_> {
         if !test && matches!(self.checked.refs[id], Some(Ref::Variable(_) | Ref::Type(_))) {
             return Ok(self.ident(id, field, paid));
         }
-        if let (Expr::Ident(_), Some(Ref::Variable(variable)), false) =
-            (self.ast.expr(of), &self.checked.refs[of], test)
-        {
+        if let (Expr::Ident(_), Some(Ref::Variable(variable))) = (self.ast.expr(of), &self.checked.refs[of]) {
             if self.environment.lazy.contains(variable) {
+                if test {
+                    // The checker knows that it is declared.
+                    return Ok(Node::Const(Value::Bool(true)));
+                }
                 let (variable, field) = (variable.clone(), field.into());
                 return Ok(Node::LazyField { variable, field, cost: 1 + u64::from(paid) });
             }

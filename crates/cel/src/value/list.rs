@@ -55,6 +55,11 @@ impl<'a> List<'a> {
             .map(|at| self.get(at).unwrap_or_else(|| Err(EvalError::runtime("index out of bounds"))))
     }
 
+    /// Made by an expression, rather than of a tree.
+    pub(crate) fn is_made(&self) -> bool {
+        matches!(self.0, Repr::Owned(_))
+    }
+
     /// How it compares and adds.
     pub(crate) fn kind(&self) -> &ListKind {
         match &self.0 {
