@@ -169,7 +169,7 @@ fn results_are_trees() {
     let made = "Object{metadata: Object.metadata{labels: {'x': string(self.spec.a[0])}}, spec: self.spec}";
     let expected = api::value!({"metadata": {"labels": {"x": "1"}}, "spec": {"a": [1, {"b": null}]}});
     assert_eq!(run(made).unwrap(), expected);
-    let patch = "[JSONPatch{op: 'add', path: '/metadata/' + jsonpatch.escapeKey('a/b'), value: [dyn(1u), 1.5, true, b'hi']}]";
+    let patch = "[JSONPatch{op: 'add', path: '/metadata/' + jsonpatch.escapeKey('a/b'), value: [dyn(1u), dyn(1.5), dyn(true), dyn(b'hi')]}]";
     let expected = api::value!([{"op": "add", "path": "/metadata/a~1b", "value": [1, 1.5, true, "aGk="]}]);
     assert_eq!(run(patch).unwrap(), expected);
     assert_eq!(run("[timestamp('2024-01-02T03:04:05Z'), duration('90s')]").unwrap(), api::value!(["2024-01-02T03:04:05Z", "90s"]));
