@@ -41,11 +41,27 @@ const SAFE_SYSCTLS: [&str; 12] = [
 /// Checks `pod` against the node, which runs `others` already.
 #[must_use]
 pub fn admit(pod: &Pod, others: &[&Pod], node: &NodeFacts, unsafe_sysctls: &[String]) -> Option<Rejection> {
-    sysctls(pod, unsafe_sysctls)
+    system(pod)
+        .or_else(|| sysctls(pod, unsafe_sysctls))
         .or_else(|| fits(pod, others, node))
         .or_else(|| affinity(pod, node))
         .or_else(|| ports(pod, others))
         .or_else(|| taints(pod, node))
+}
+
+/// A pod of another operating system.
+fn system(pod: &Pod) -> Option<Rejection> {
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/os"));
+    if label.is_some_and(|label| label != "linux") {
+        let message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return reject("PodOSSelectorNodeLabelDoesNotMatch", message);
+    }
+    match &pod.spec().os {
+        Some(os) if os.name != "linux" => {
+            reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+        }
+        _ => None,
+    }
 }
 
 fn sysctls(pod: &Pod, allowed: &[String]) -> Option<Rejection> {

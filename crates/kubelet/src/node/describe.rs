@@ -200,7 +200,7 @@ fn info(machine: &Machine, runtime: String) -> NodeSystemInfo {
         kubelet_version: component_base::KUBERNETES_VERSION.to_owned(),
         machine_id: machine.machine_id.clone(),
         operating_system: "linux".to_owned(),
-        running_in_user_namespace: None,
+        running_in_user_namespace: Some(machine.user_namespace),
         os_image: machine.os_image.clone(),
         swap: (machine.swap > 0).then_some(NodeSwapStatus { capacity: Some(machine.swap) }),
         system_uuid: machine.system_uuid.clone(),

@@ -27,6 +27,8 @@ pub struct Machine {
     pub kernel: String,
     /// Name of the distribution.
     pub os_image: String,
+    /// Whether this process is in a user namespace of its own.
+    pub user_namespace: bool,
 }
 
 fn text(path: &str) -> String {
@@ -86,6 +88,12 @@ fn cpus() -> i64 {
     i64::try_from(count.max(1)).unwrap_or(1)
 }
 
+/// In the first user namespace every number is mapped to itself.
+fn in_user_namespace(map: &str) -> bool {
+    let first = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    !first && !map.is_empty()
+}
+
 impl Machine {
     /// Reads the machine; `root` is the kubelet's folder.
     #[must_use]
@@ -105,6 +113,7 @@ impl Machine {
             machine_id,
             boot_id: text("/proc/sys/kernel/random/boot_id"),
             kernel: text("/proc/sys/kernel/osrelease"),
+            user_namespace: in_user_namespace(&text("/proc/self/uid_map")),
             os_image: pretty.unwrap_or("Linux").trim_matches('"').to_owned(),
         }
     }
@@ -119,4 +128,15 @@ pub fn default_address() -> IpAddr {
         socket.local_addr()
     });
     address.map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_user_namespace_maps_all_to_itself() {
+        assert!(!in_user_namespace("         0          0 4294967295"));
+        assert!(in_user_namespace("0 100000 65536"));
+    }
 }

@@ -87,7 +87,7 @@ async fn pre_stop(
     let ip = cx.pod_ip(pod);
     let run = check::run(&cx.runtime, spec.unwrap_or(&empty), &container.id, &ip, &action, limit);
     let failure = match tokio::time::timeout(limit, run).await {
-        Ok(Outcome::Success) => return,
+        Ok(Outcome::Success | Outcome::Warning(_)) => return,
         Ok(Outcome::Failure(text) | Outcome::Error(text)) => text,
         Err(_) => return,
     };

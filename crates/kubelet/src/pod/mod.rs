@@ -1,5 +1,6 @@
 //! One pod on the node: what it asks for ([`view`]), what to do next ([`plan`]), who does it ([`worker`]).
 
+mod busy;
 pub mod kill;
 pub mod plan;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cri::v1;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 
+use super::busy::Busy;
 use super::plan::Start;
 use super::view::as_container;
 use super::{PodExt, Role};
@@ -76,16 +77,21 @@ pub async fn sandbox(
     cx: &Context,
     pod: &Pod,
     attempt: u32,
+    busy: &Busy,
 ) -> Result<(String, v1::PodSandboxConfig), String> {
     let config = sandbox_config(cx, pod, attempt)?;
     fs::create_dir_all(&config.log_directory).map_err(|error| error.to_string())?;
     let handler = cx.runtime_handler(pod).await?;
-    let id = cx.runtime.run_pod_sandbox(config.clone(), &handler).await.map_err(|error| error.to_string())?;
+    let (runtime, sent) = (cx.runtime.clone(), config.clone());
+    let made = busy.run(async move { runtime.run_pod_sandbox(sent, &handler).await }).await;
+    let id = made.map_err(|error| error.to_string())?;
     Ok((id, config))
 }
 
 /// Everything that is known when containers of a pod are started.
 pub struct Sandbox<'a> {
+    /// The pod's calls to the runtime.
+    pub busy: &'a Busy,
     /// Its id.
     pub id: &'a str,
     /// Its configuration.
@@ -128,10 +134,13 @@ pub async fn container(
     let restarts = config.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     fs::create_dir_all(std::path::Path::new(&sandbox.config.log_directory).join(&spec.name))
         .map_err(|error| failed(StartError::new("CreateContainerError", error.to_string())))?;
-    let created = cx.runtime.create_container(sandbox.id, config, sandbox.config.clone()).await;
+    let (client, sandbox_id, of) = (cx.runtime.clone(), sandbox.id.to_owned(), sandbox.config.clone());
+    let created =
+        sandbox.busy.run(async move { client.create_container(&sandbox_id, config, of).await }).await;
     let id = created.map_err(|error| failed(StartError::new("CreateContainerError", error.message())))?;
     cx.events.emit(pod, events::Kind::Normal, "Created", "Container created", &path);
-    if let Err(error) = cx.runtime.start_container(&id).await {
+    let (client, own) = (cx.runtime.clone(), id.clone());
+    if let Err(error) = sandbox.busy.run(async move { client.start_container(&own).await }).await {
         return Err(failed(StartError::new("RunContainerError", error.message())));
     }
     cx.events.emit(pod, events::Kind::Normal, "Started", "Container started", &path);

@@ -229,7 +229,8 @@ impl Worker {
             Ok(sandbox) => sandbox,
             Err(next) => return next,
         };
-        let sandbox = Sandbox { id: &id, config: &config, ips: &ips, mounted };
+        let busy = self.busy.clone();
+        let sandbox = Sandbox { busy: &busy, id: &id, config: &config, ips: &ips, mounted };
         let (started, next) = self.start_all(pod, runtime, &actions.start, &sandbox).await;
         if changed || started { Next::Now } else { next }
     }
@@ -255,7 +256,7 @@ impl Worker {
     ) -> Result<(String, cri::v1::PodSandboxConfig, Vec<String>), Next> {
         // given up half way or failed, it may be there all the same: then the runtime is to be listed
         let known = self.ids.lock().take();
-        let made = match start::sandbox(&self.cx, pod, attempt).await {
+        let made = match start::sandbox(&self.cx, pod, attempt, &self.busy).await {
             Ok((id, config)) => {
                 let request = cri::v1::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
                 let status = self.cx.runtime.pod_sandbox_status(request).await;

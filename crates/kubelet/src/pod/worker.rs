@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use parking_lot::Mutex;
 
+use super::busy::Busy;
 use super::plan::Backoffs;
 use super::{PodExt, kill};
 use crate::context::Context;
@@ -75,6 +76,8 @@ pub struct Worker {
     /// Why newer resources are not given.
     pub(super) pending: Option<crate::admission::Rejection>,
     pub(super) told: Told,
+    /// Calls that make something in the runtime.
+    pub(super) busy: Busy,
     /// What the pod has in the runtime; `None` if that is to be listed.
     pub(super) ids: Mutex<Option<Ids>>,
     /// Containers whose end was counted.
@@ -107,6 +110,7 @@ impl Worker {
             allocated: None,
             pending: None,
             told: Told::default(),
+            busy: Busy::default(),
             ids: Mutex::default(),
             counted: Mutex::default(),
             first_seen: Timestamp::now(),
@@ -260,6 +264,8 @@ impl Worker {
             self.verdict = Some(Verdict { phase: "Failed", reason, message: eviction.message });
         }
         self.cx.probes.stop_restarts(self.mailbox.read().pod.uid());
+        // what was begun for the pod to run is there now, and is stopped with the rest
+        self.busy.idle().await;
         loop {
             let pod = self.mailbox.read().pod;
             let runtime = match self.read(&pod).await {
@@ -392,7 +398,7 @@ impl Worker {
         let mut status = self.status(pod, runtime, true);
         let Some(verdict) = &self.verdict else {
             if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) && !pod.is_static() {
-                lost_containers(&mut status);
+                lost_containers(pod, &mut status);
             }
             return status;
         };
@@ -452,26 +458,89 @@ fn effective_grace(pod: &Pod) -> i64 {
 }
 
 /// A pod that ends without a container that ran to its end has failed: what ran is not known, what never ran
-/// never will.
-fn lost_containers(status: &mut PodStatus) {
-    use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated};
+/// never will. What still waited for an init container never was to run.
+fn lost_containers(pod: &Pod, status: &mut PodStatus) {
     status.phase = Some("Failed".to_owned());
-    for container in status.container_statuses.iter_mut().chain(&mut status.init_container_statuses).flatten()
-    {
-        let state = container.state.get_or_insert_default();
-        if state.terminated.is_some() || state.waiting.is_none() {
-            continue;
-        }
-        *state = ContainerState {
-            terminated: Some(ContainerStateTerminated {
-                reason: Some("ContainerStatusUnknown".to_owned()),
-                message: Some("The container could not be located when the pod was terminated".to_owned()),
-                exit_code: 137,
-                ..ContainerStateTerminated::default()
-            }),
-            ..ContainerState::default()
+    if has_initialized(pod, status) {
+        status.container_statuses.iter_mut().flatten().for_each(lost);
+    }
+    let inits = status.init_container_statuses.as_deref_mut().unwrap_or_default();
+    let begun = inits.iter().rposition(has_begun).map_or(1, |last| last + 1);
+    inits.iter_mut().take(begun).for_each(lost);
+}
+
+fn lost(container: &mut ContainerStatus) {
+    let state = container.state.get_or_insert_default();
+    if state.terminated.is_some() || state.waiting.is_none() {
+        return;
+    }
+    *state = ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            reason: Some("ContainerStatusUnknown".to_owned()),
+            message: Some("The container could not be located when the pod was terminated".to_owned()),
+            exit_code: 137,
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    };
+    container.ready = false;
+    container.started = Some(false);
+}
+
+/// Whether a container was started at some time.
+fn has_begun(container: &ContainerStatus) -> bool {
+    let waits = container.state.as_ref().is_none_or(|state| state.waiting.is_some());
+    let before = container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    !waits || before
+}
+
+/// Whether the regular containers of a pod were to run.
+fn has_initialized(pod: &Pod, status: &PodStatus) -> bool {
+    let Some(last) = pod.init_containers().last() else { return true };
+    if status.container_statuses.iter().flatten().any(has_begun) {
+        return true;
+    }
+    let mut inits = status.init_container_statuses.iter().flatten();
+    let Some(init) = inits.find(|init| init.name == last.name) else { return false };
+    if super::is_sidecar(last) {
+        let running = init.state.as_ref().is_some_and(|state| state.running.is_some());
+        return running && init.started == Some(true);
+    }
+    let ended = [&init.state, &init.last_state].into_iter().flatten();
+    ended.filter_map(|state| state.terminated.as_ref()).any(|ended| ended.exit_code == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The reasons of init and regular containers after the pod was lost.
+    fn ends(init: serde_json::Value, regular: serde_json::Value) -> [String; 2] {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "initContainers": [{"name": "i"}], "containers": [{"name": "c"}]}}))
+        .unwrap();
+        let of = |name: &str, state| json!([{"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]);
+        let mut status: PodStatus = serde_json::from_value(json!({
+            "initContainerStatuses": of("i", init), "containerStatuses": of("c", regular)}))
+        .unwrap();
+        lost_containers(&pod, &mut status);
+        assert_eq!(status.phase.as_deref(), Some("Failed"));
+        let reason = |list: &Option<Vec<ContainerStatus>>| {
+            let state = list.as_ref().unwrap()[0].state.clone().unwrap();
+            state.terminated.map_or_else(|| "waits".to_owned(), |ended| ended.reason.unwrap_or_default())
         };
-        container.ready = false;
-        container.started = Some(false);
+        [reason(&status.init_container_statuses), reason(&status.container_statuses)]
+    }
+
+    #[test]
+    fn what_waited_for_an_init_container_has_not_ended() {
+        let waiting = || json!({"waiting": {"reason": "PodInitializing"}});
+        let ended = |code: i32| json!({"terminated": {"exitCode": code, "reason": "Ended"}});
+        let unknown = "ContainerStatusUnknown";
+        assert_eq!(ends(ended(1), waiting()), ["Ended", "waits"]);
+        assert_eq!(ends(waiting(), waiting()), [unknown, "waits"]);
+        assert_eq!(ends(ended(0), waiting()), ["Ended", unknown]);
     }
 }

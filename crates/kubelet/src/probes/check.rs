@@ -66,6 +66,8 @@ impl Action {
 pub enum Outcome {
     /// Well.
     Success,
+    /// Well, though not as one may have meant it; what was seen.
+    Warning(String),
     /// Not well; what was seen.
     Failure(String),
     /// It could not be tried.
@@ -89,7 +91,11 @@ pub async fn run(
                 return Outcome::Error("no address or port to probe".to_owned());
             };
             match http::get(get, &host, port, timeout).await {
-                Ok((status, _)) if (200..400).contains(&status) => Outcome::Success,
+                Ok((status, _)) if (200..300).contains(&status) => Outcome::Success,
+                Ok((status, body)) if (300..400).contains(&status) => {
+                    let body = String::from_utf8_lossy(&body);
+                    Outcome::Warning(format!("Probe terminated redirects, Response body: {body}"))
+                }
                 Ok((status, _)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
                 Err(error) => Outcome::Failure(error),
             }

@@ -148,20 +148,26 @@ impl Worker {
             }
         }
         let path = events::container_path(&self.pod, &self.container.name);
-        let emit = |message: String| {
+        let emit = |reason: &str, message: String| {
             if !tell {
                 return;
             }
-            self.probes.events.emit(&self.pod, events::Kind::Warning, "Unhealthy", &message, &path);
+            self.probes.events.emit(&self.pod, events::Kind::Warning, reason, &message, &path);
         };
         match outcome {
             Outcome::Success => Some(true),
+            Outcome::Warning(output) => {
+                emit("ProbeWarning", format!("{} probe warning: {output}", self.kind.name()));
+                Some(true)
+            }
             Outcome::Failure(output) => {
-                emit(format!("{} probe failed: {output}", self.kind.name()));
+                emit("Unhealthy", format!("{} probe failed: {output}", self.kind.name()));
                 Some(false)
             }
             Outcome::Error(error) => {
-                emit(format!("{} probe errored and resulted in unknown state: {error}", self.kind.name()));
+                let message =
+                    format!("{} probe errored and resulted in unknown state: {error}", self.kind.name());
+                emit("Unhealthy", message);
                 None
             }
         }

@@ -69,7 +69,25 @@ pub fn pod_spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
     host_port_conflicts(spec, path, errors);
     spread(spec, path, errors);
     affinity(spec, path, errors);
+    host_name(spec, path, errors);
     validate_env_files::volumes(spec, path, errors);
+}
+
+/// `hostnameOverride` (KEP-4762) stands alone.
+fn host_name(spec: &Map, path: &Path, errors: &mut ErrorList) {
+    if !spec.has("hostnameOverride") {
+        return;
+    }
+    let (name, at) = (spec.text("hostnameOverride"), path.child("hostnameOverride"));
+    for other in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.flag(other) {
+            errors.push(Error::forbidden(&at, format!("may not be specified when {other} is true")));
+        }
+    }
+    if name.len() > 64 {
+        errors.push(Error::too_long(&at, 64));
+    }
+    errors.extend(names::dns1123_subdomain(name).into_iter().map(|why| Error::invalid(&at, name, why)));
 }
 
 fn words(spec: &Map, path: &Path, errors: &mut ErrorList) {
