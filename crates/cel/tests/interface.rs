@@ -172,7 +172,7 @@ fn results_are_trees() {
     let patch = "[JSONPatch{op: 'add', path: '/metadata/' + jsonpatch.escapeKey('a/b'), value: [dyn(1u), dyn(1.5), dyn(true), dyn(b'hi')]}]";
     let expected = api::value!([{"op": "add", "path": "/metadata/a~1b", "value": [1, 1.5, true, "aGk="]}]);
     assert_eq!(run(patch).unwrap(), expected);
-    assert_eq!(run("[timestamp('2024-01-02T03:04:05Z'), duration('90s')]").unwrap(), api::value!(["2024-01-02T03:04:05Z", "90s"]));
+    assert_eq!(run("[string(timestamp('2024-01-02T03:04:05Z')), '90s']").unwrap(), api::value!(["2024-01-02T03:04:05Z", "90s"]));
     assert!(run("{1: 2}").is_err() && run("int").is_err());
     // Without `patches` there are no such types.
     assert!(evaluate(&untyped(), "Object{a: 1}", &tree).is_err());

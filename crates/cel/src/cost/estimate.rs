@@ -138,7 +138,11 @@ impl<'e> Estimator<'e> {
     fn ident(&mut self, id: Id, name: &str) -> Range {
         let place = match self.local(id) {
             Some(local) => local.place,
-            None => self.environment.variables.get(name).map(Place::At),
+            // The name of a type has the size of the root, as upstream's estimator cuts off the first name of a path.
+            None => {
+                let variables = &self.environment.variables;
+                variables.get(name).or_else(|| variables.get("self")).map(Place::At)
+            }
         };
         self.set_place(id, place);
         Range::ONE

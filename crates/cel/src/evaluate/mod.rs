@@ -107,11 +107,17 @@ impl<'a> Run<'a, '_> {
             Some(Slot::Lazy(init)) => *init,
             None => return Err(EvalError::runtime("no such attribute(s)")),
         };
+        // The variable's own macros have their places from here on: what is there now comes back afterwards.
+        let mut inner = self.locals.split_off(slot);
         let value = self.value(init);
-        self.locals[slot] = match &value {
-            Ok(value) => Slot::Value(value.clone()),
-            Err(error) => Slot::Failed(error.clone()),
-        };
+        self.locals.truncate(slot);
+        if let Some(known) = inner.first_mut() {
+            *known = match &value {
+                Ok(value) => Slot::Value(value.clone()),
+                Err(error) => Slot::Failed(error.clone()),
+            };
+        }
+        self.locals.append(&mut inner);
         value
     }
 
