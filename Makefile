@@ -6,7 +6,7 @@ NODES ?= 1
 # `ARGS` goes through: make conformance ARGS="--budget 60 --resume --out results"
 ARGS ?=
 
-.PHONY: up down test differential check conformance conformance-smoke kill-test
+.PHONY: up down test autoscaling-test differential check conformance conformance-smoke kill-test
 
 ## build, install what is missing, start a cluster, run the example, print its address and the answer
 up:
@@ -29,6 +29,12 @@ check:
 test:
 	scripts/prerequisites build runtime tools
 	scripts/test
+
+## upstream's metrics-server and an autoscaler on a cluster of ours
+autoscaling-test:
+	scripts/prerequisites build runtime tools metrics
+	cargo build --package keelson
+	scripts/test-autoscaling $(TARGET)/debug/keelson
 
 ## the same requests to upstream's kube-apiserver and to ours: ARGS="30-kinds --verbose"
 differential:

@@ -106,6 +106,7 @@ impl Forward {
     }
 
     async fn discover(&self) -> Result<Bytes, Unresolved> {
+        self.resolver.check(&self.namespace, &self.name, self.port)?;
         let address = self.address()?;
         let path = format!("/apis/{}/{}", self.gv.group, self.gv.version);
         let url = format!("https://{}{path}", address.authority);

@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::Value;
 use apimachinery::{GroupResource, Status};
 use apiserver::endpoint::{Answer, Body, Call, Endpoint};
 use apiserver::request::RequestContext;
@@ -22,6 +21,7 @@ use rustls::ClientConfig;
 
 use super::forward::forward;
 use super::{KubeletClient, html};
+use crate::aggregator::resolve::ready_endpoints;
 use crate::authn::Error;
 use crate::webhook::outgoing::{self, Address, Trust};
 
@@ -130,31 +130,13 @@ impl Proxy {
             };
             name = port.str_at(&["name"]).to_owned();
         }
-        let slices = self.objects.list(&GroupResource::new("discovery.k8s.io", "endpointslices"), namespace);
-        let found: Vec<(String, u16)> = slices
-            .iter()
-            .filter(|s| s.value.meta().label("kubernetes.io/service-name") == Some(target.name))
-            .flat_map(|s| endpoints(&s.value, &name))
-            .filter(|(ip, _)| check_address(ip).is_ok())
-            .collect();
+        let mut found = ready_endpoints(&*self.objects, namespace, target.name, &name);
+        found.retain(|(ip, _)| check_address(ip).is_ok());
         let Some((ip, port)) = found.choose(&mut rand::rng()) else {
             return Err(Status::unavailable(format!("no endpoints available for service {:?}", target.name)));
         };
         self.to(ip, *port, target.secure)
     }
-}
-
-/// Ready addresses of a slice with the number of the port of this name.
-fn endpoints(slice: &Value, name: &str) -> Vec<(String, u16)> {
-    let port = slice.list_at(&["ports"]).iter().find(|p| p.str_at(&["name"]) == name);
-    let number = port.and_then(|p| p.int_at(&["port"])).and_then(|p| u16::try_from(p).ok());
-    let Some(number) = number else { return Vec::new() };
-    let ready =
-        slice.list_at(&["endpoints"]).iter().filter(|e| e.bool_at(&["conditions", "ready"]) != Some(false));
-    ready
-        .filter_map(|e| e.list_at(&["addresses"]).first()?.as_str())
-        .map(|ip| (ip.to_owned(), number))
-        .collect()
 }
 
 fn port_number(text: &str) -> Result<u16, Status> {

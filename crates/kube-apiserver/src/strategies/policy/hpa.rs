@@ -53,6 +53,12 @@ impl Strategy for HorizontalPodAutoscaler {
         self.validate(cx, object)
     }
 
+    fn validate_status_update(&self, _cx: &RequestContext, object: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        hpa_validation::status(map_at(object, &["status"]), &Path::new("status"), &mut errors);
+        errors
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
         let spec = map_at(object, &["spec"]);
         let target = map_at(object, &["spec", "scaleTargetRef"]);

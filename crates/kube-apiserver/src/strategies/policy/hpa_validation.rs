@@ -13,26 +13,37 @@ const MOST_PERIOD: i64 = 1800;
 /// `spec` of an autoscaler, in the form of autoscaling/v2.
 pub fn spec(spec: &Map, path: &Path, errors: &mut ErrorList) {
     let (min, max) = (spec.int("minReplicas"), spec.int("maxReplicas").unwrap_or(0));
-    if let Some(min) = min.filter(|min| *min < 1) {
-        errors.push(Error::invalid(&path.child("minReplicas"), &min, "must be greater than or equal to 1"));
-    }
-    if max < 1 {
-        errors.push(Error::invalid(&path.child("maxReplicas"), &max, "must be greater than 0"));
+    if let Some(min) = min.filter(|min| *min < 0) {
+        errors.push(Error::invalid(&path.child("minReplicas"), &min, "must be greater than or equal to 0"));
     }
     if min.is_some_and(|min| max < min) {
         let why = "must be greater than or equal to `minReplicas`";
         errors.push(Error::invalid(&path.child("maxReplicas"), &max, why));
     }
     let empty = Map::new();
-    reference(spec.sub("scaleTargetRef").unwrap_or(&empty), &path.child("scaleTargetRef"), errors);
+    let target = spec.sub("scaleTargetRef").unwrap_or(&empty);
+    reference(target, &path.child("scaleTargetRef"), errors);
+    group(target.text("apiVersion"), &path.child("scaleTargetRef").child("apiVersion"), errors);
     for (i, metric) in spec.items("metrics").enumerate() {
         self::metric(metric, &path.child("metrics").index(i), errors);
+    }
+    let measures_others = |metric: &Map| matches!(metric.text("type"), "Object" | "External");
+    if min == Some(0) && !spec.items("metrics").any(measures_others) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(Error::forbidden(&path.child("metrics"), why));
     }
     let behavior = spec.sub("behavior").unwrap_or(&empty);
     for name in ["scaleUp", "scaleDown"] {
         if let Some(rules) = behavior.sub(name) {
             self::rules(rules, &path.child("behavior").child(name), errors);
         }
+    }
+}
+
+/// `status`, as its subresource writes it.
+pub fn status(status: &Map, path: &Path, errors: &mut ErrorList) {
+    for name in ["currentReplicas", "desiredReplicas"] {
+        validation::non_negative(errors, status.int(name).unwrap_or(0), &path.child(name));
     }
 }
 
@@ -44,25 +55,29 @@ fn reference(object: &Map, path: &Path, errors: &mut ErrorList) {
         }
         errors.extend(names::path_segment(text).into_iter().map(|why| Error::invalid(&at, text, why)));
     }
-    let api_version = object.text("apiVersion");
-    let wrong = match api_version.split_once('/') {
-        _ if api_version.is_empty() => Some("apiVersion must specify API group"),
-        Some((_, rest)) if rest.contains('/') => Some("unexpected GroupVersion string"),
-        _ => None,
-    };
-    if let Some(why) = wrong {
-        errors.push(Error::invalid(&path.child("apiVersion"), api_version, why));
+}
+
+/// The group of the target has to be known, since any kind may have a scale.
+fn group(api_version: &str, at: &Path, errors: &mut ErrorList) {
+    if api_version.is_empty() {
+        errors.push(Error::invalid(at, api_version, "apiVersion must specify API group"));
+    } else if api_version.matches('/').count() > 1 {
+        errors.push(Error::invalid(
+            at,
+            api_version,
+            format!("unexpected GroupVersion string: {api_version}"),
+        ));
     }
 }
 
 /// Each type of metric, the field that holds it, and what that field must be like.
 type Source = (&'static str, &'static str, fn(&Map, &Path, &mut ErrorList));
 const SOURCES: [Source; 5] = [
-    ("ContainerResource", "containerResource", container_resource),
-    ("External", "external", external),
     ("Object", "object", object),
+    ("External", "external", external),
     ("Pods", "pods", pods),
     ("Resource", "resource", resource),
+    ("ContainerResource", "containerResource", container_resource),
 ];
 
 fn metric(metric: &Map, path: &Path, errors: &mut ErrorList) {
@@ -72,23 +87,26 @@ fn metric(metric: &Map, path: &Path, errors: &mut ErrorList) {
     }
     let meant = SOURCES.iter().find(|(name, ..)| *name == kind);
     if meant.is_none() {
-        errors.push(Error::not_supported(&path.child("type"), kind, &SOURCES.map(|(name, ..)| name)));
+        let mut supported = SOURCES.map(|(name, ..)| name);
+        supported.sort_unstable();
+        errors.push(Error::not_supported(&path.child("type"), kind, &supported));
     }
-    let mut present = SOURCES.iter().filter(|(_, field, _)| metric.has(field));
+    let present = SOURCES.iter().filter(|(_, field, _)| metric.has(field));
     if let Some((_, field, check)) = present.clone().next()
         && let Some(source) = metric.sub(field)
     {
         check(source, &path.child(field), errors);
     }
-    let expected = meant.map_or("", |(_, field, _)| field);
+    let Some((_, expected, _)) = meant else { return };
     if !metric.has(expected) {
         let why = "must populate information for the given metric source";
         errors.push(Error::required(&path.child(expected), why));
     }
-    if present.clone().count() > 1 {
-        for (_, field, _) in present.by_ref().filter(|(_, field, _)| *field != expected) {
-            errors.push(Error::forbidden(&path.child(field), "must populate the given metric source only"));
-        }
+    if present.clone().count() < 2 {
+        return;
+    }
+    for (_, field, _) in present.filter(|(_, field, _)| field != expected) {
+        errors.push(Error::forbidden(&path.child(field), "must populate the given metric source only"));
     }
 }
 
@@ -130,7 +148,7 @@ fn object(source: &Map, path: &Path, errors: &mut ErrorList) {
     identifier(source, path, errors);
     let (target, at) = target(source, path, errors);
     if !target.has("value") && !target.has("averageValue") {
-        let why = "must set either a target value for metric or a per-pod target";
+        let why = "must set either a target value or averageValue";
         errors.push(Error::required(&at.child("averageValue"), why));
     }
 }
@@ -173,13 +191,12 @@ fn identifier(source: &Map, path: &Path, errors: &mut ErrorList) {
 fn target(source: &Map, path: &Path, errors: &mut ErrorList) -> (Map, Path) {
     let (target, at) = (source.sub("target").cloned().unwrap_or_default(), path.child("target"));
     let kind = target.text("type");
-    match kind {
-        "" => errors.push(Error::required(&at.child("type"), "must specify a metric target type")),
-        "Utilization" | "Value" | "AverageValue" => {}
-        _ => {
-            let why = "must be either Utilization, Value, or AverageValue";
-            errors.push(Error::invalid(&at.child("type"), kind, why));
-        }
+    if kind.is_empty() {
+        errors.push(Error::required(&at.child("type"), "must specify a metric target type"));
+    }
+    if !matches!(kind, "Utilization" | "Value" | "AverageValue") {
+        let why = "must be either Utilization, Value, or AverageValue";
+        errors.push(Error::invalid(&at.child("type"), kind, why));
     }
     let mut positive = |name: &str| {
         if let Some(value) = target.get(name).filter(|v| !is_positive(v)) {
