@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::Value;
 use api::schema::TypeRef;
@@ -207,6 +208,8 @@ pub struct Catalog {
     changed: tokio::sync::watch::Sender<u64>,
     /// Resources that the store knows are not all in the table yet.
     filling: tokio::sync::watch::Sender<bool>,
+    /// The server has ended: the table stays empty.
+    closed: AtomicBool,
 }
 
 impl Default for Catalog {
@@ -216,6 +219,7 @@ impl Default for Catalog {
             writing: Mutex::default(),
             changed: tokio::sync::watch::channel(0).0,
             filling: tokio::sync::watch::channel(false).0,
+            closed: AtomicBool::new(false),
         }
     }
 }
@@ -255,11 +259,25 @@ impl Catalog {
         let _writing = self.writing.lock();
         let mut table = Table::clone(&self.table.load());
         let out = change(&mut table);
+        if self.is_closed() {
+            table = Table { revision: table.revision, ..Table::default() };
+        }
         table.revision += 1;
         let revision = table.revision;
         self.table.store(Arc::new(table));
         self.changed.send_replace(revision);
         out
+    }
+
+    /// Empties the table for good, and with it lets go of what its strategies and endpoints hold: they reach back to
+    /// the registry that holds this table.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.change(|_| ());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Gives a group-version its place in discovery (rows of the table bring their own).

@@ -263,11 +263,12 @@ impl Server {
     }
 
     /// Fails `/readyz`, waits for the shutdown delay, ends watches, lets running requests finish (at most for the
-    /// request timeout), closes connections.
+    /// request timeout), closes connections, and lets go of all resources and of the store.
     pub async fn shutdown(&self) {
         self.chain.not_ready();
         tokio::time::sleep(self.delay).await;
         self.stop.cancel();
         self.connections.drained(self.chain.options.request_timeout).await;
+        self.registry.close();
     }
 }

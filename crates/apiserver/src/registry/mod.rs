@@ -183,6 +183,15 @@ impl Registry {
         }
     }
 
+    /// Lets go of everything that was put into it, once no request runs any more: strategies, endpoints and plugins hold
+    /// the registry, so that otherwise neither they nor the store would ever go. Its watches end.
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+        self.catalog.close();
+        self.plugins.store(Arc::default());
+        self.stored.lock().clear();
+    }
+
     /// What `Objects` and internal calls use for a resource, whatever its version.
     pub fn preferred(&self, resource: &GroupResource) -> Result<Arc<Served>, Status> {
         self.catalog.table().preferred.get(resource).cloned().ok_or_else(Status::no_route)

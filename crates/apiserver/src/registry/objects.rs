@@ -232,6 +232,9 @@ impl Follow {
     async fn connect(&mut self) -> Option<()> {
         let mut changes = self.catalog.changes();
         let stored = loop {
+            if self.catalog.is_closed() {
+                return None;
+            }
             let found = self.catalog.table().preferred.get(&self.resource).and_then(|s| s.stored.clone());
             match found {
                 Some(stored) if !stored.stop.is_cancelled() => break stored,

@@ -83,6 +83,8 @@ impl Fields for Map {
 
     fn copy_from(&mut self, other: &Map, key: &str) {
         match other.get(key) {
+            // Comparing costs less than a copy, and mostly it is the same.
+            Some(value) if self.get(key) == Some(value) => {}
             Some(value) => {
                 self.insert(key, value.clone());
             }

@@ -56,11 +56,15 @@ impl Bed {
         bed
     }
 
+    /// The server and its folder, without the client.
+    pub fn into_parts(self) -> (InProcess, tempfile::TempDir) {
+        (self.server, self.folder)
+    }
+
     /// The same server again on what it has stored, not yet ready. On a copy: within one process the store is
     /// locked for as long as any task of the server before holds it.
     pub async fn restart(self) -> Self {
-        let Self { server, folder, service } = self;
-        drop(service);
+        let (server, folder) = self.into_parts();
         server.shutdown().await;
         copy(&folder.path().join("store"), &folder.path().join("again"));
         let store = format!("--data-dir={}", folder.path().join("again").display());

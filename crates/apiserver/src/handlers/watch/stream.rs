@@ -27,7 +27,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The last bookmark comes that long before the end.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Between two writes of events to one connection.
-const SPACING: Duration = Duration::from_millis(5);
+const SPACING: Duration = Duration::from_millis(10);
 /// Bytes after which a frame takes no more events.
 const BATCH: usize = 64 << 10;
 
