@@ -134,12 +134,12 @@ mod tests {
                 json!({"metadata": {"namespace": "n", "name": "new"}, "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.3", "ports": [{"port": 443}]}}),
             ),
             (
-                "endpointslices",
+                "endpointslices.discovery.k8s.io",
                 json!({"metadata": {"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
                     "endpoints": [{"addresses": ["10.1.0.1"]}, {"addresses": ["10.1.0.2"], "conditions": {"ready": false}}], "ports": [{"name": "", "port": 8443}]}),
             ),
             (
-                "endpointslices",
+                "endpointslices.discovery.k8s.io",
                 json!({"metadata": {"namespace": "n", "name": "empty-1", "labels": {"kubernetes.io/service-name": "empty"}}}),
             ),
         ]);
