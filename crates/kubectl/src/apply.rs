@@ -100,7 +100,9 @@ pub fn validation(flags: &Flags) -> Result<&'static str> {
         "" | "true" | "strict" => Ok("Strict"),
         "warn" => Ok("Warn"),
         "false" | "ignore" => Ok("Ignore"),
-        other => Err(Error::Plain(format!("invalid argument {other:?} for \"--validate\" flag"))),
+        other => Err(Error::Plain(format!(
+            "invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)"
+        ))),
     }
 }
 

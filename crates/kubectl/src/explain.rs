@@ -113,9 +113,21 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn description(&self, schema: &'a Value) -> &'a str {
-        let own = schema.str_at(&["description"]);
-        if own.is_empty() { self.resolve(schema).str_at(&["description"]) } else { own }
+    /// What is said of a field, then of the type that it holds, each with a line break behind it.
+    fn descriptions(&self, schema: &'a Value, out: &mut String) {
+        let resolved = match schema.str_at(&["$ref"]).rsplit_once('/') {
+            Some((_, name)) => self.0.and_then(|all| all.get(name)).unwrap_or(schema),
+            None => schema,
+        };
+        let own = resolved.str_at(&["description"]);
+        if !own.is_empty() {
+            *out += own;
+            out.push('\n');
+        }
+        let values = resolved.get("additionalProperties").filter(|v| v.as_map().is_some());
+        for below in resolved.list_at(&["allOf"]).iter().chain(resolved.get("items")).chain(values) {
+            self.descriptions(below, out);
+        }
     }
 
     /// `<[]Container>`, `<map[string]string>`, `<PodSpec>`.
@@ -138,9 +150,6 @@ impl<'a> Schemas<'a> {
         match by.rsplit_once('.') {
             Some((_, name)) if kind == "object" || kind.is_empty() || name.len() > 1 => name.to_owned(),
             _ if kind == "object" => "Object".into(),
-            _ if kind.is_empty() && resolved.get("x-kubernetes-int-or-string").is_some() => {
-                "IntOrString".into()
-            }
             _ if kind.is_empty() => "Object".into(),
             _ => kind.to_owned(),
         }
@@ -181,14 +190,12 @@ impl<'a> Schemas<'a> {
         if shown.is_none() {
             out = out.replacen("\n\nDESCRIPTION", "\nDESCRIPTION", 1);
         }
-        let (own, of) = (self.description(here), self.element(here));
-        paragraphs(&mut out, own, 4);
-        let of_type = of.str_at(&["description"]);
-        if !of_type.is_empty() && of_type != own {
-            paragraphs(&mut out, of_type, 4);
-        }
+        let (mut said, of) = (String::new(), self.element(here));
+        self.descriptions(here, &mut said);
+        paragraphs(&mut out, if said.is_empty() { "<empty>" } else { &said }, 4);
+        external_docs(&mut out, self.resolve(here), 0);
         if of.at(&["properties"]).is_some() {
-            out += "    \nFIELDS:\n";
+            out += "FIELDS:\n";
             self.fields(&mut out, of, 2, recursive, &mut Vec::new());
         }
         out.push('\n');
@@ -218,7 +225,9 @@ impl<'a> Schemas<'a> {
                 *out += &format!("{}enum: {}{more}\n", " ".repeat(depth), first.join(", "));
             }
             if !recursive {
-                paragraphs(out, self.description(schema), depth + 2);
+                let text = schema.str_at(&["description"]);
+                paragraphs(out, if text.is_empty() { "<no description>" } else { text }, depth + 2);
+                external_docs(out, schema, depth + 2);
                 out.push('\n');
                 continue;
             }
@@ -233,24 +242,54 @@ impl<'a> Schemas<'a> {
     }
 }
 
-/// Text broken at blanks, each line indented; `<empty>` for none.
-fn paragraphs(out: &mut String, text: &str, indent: usize) {
+/// Where more is said of a schema.
+fn external_docs(out: &mut String, of: &Value, indent: usize) {
+    let Some(docs) = of.get("externalDocs") else { return };
     let pad = " ".repeat(indent);
-    let text = if text.is_empty() { "<empty>" } else { text };
+    *out += &format!("\n{pad}EXTERNAL DOCS:\n");
+    let inner = if indent == 0 { 4 } else { indent + 2 };
+    let (text, url) = (docs.str_at(&["description"]), docs.str_at(&["url"]));
+    if !text.is_empty() {
+        paragraphs(out, text, inner);
+    }
+    if !url.is_empty() {
+        *out += &format!("{}URL: {url}\n", " ".repeat(inner));
+    }
+}
+
+/// Text broken at blanks, each line indented. Blanks within a line stay as they are.
+fn paragraphs(out: &mut String, text: &str, indent: usize) {
+    let (pad, room) = (" ".repeat(indent), WIDTH - indent);
     for paragraph in text.split('\n') {
         let mut line = String::new();
-        for word in paragraph.split(' ').filter(|w| !w.is_empty()) {
-            if !line.is_empty() && indent + line.len() + 1 + word.len() > WIDTH {
+        for part in paragraph.split_inclusive(' ').fold(Vec::new(), with_blanks) {
+            let word = part.trim_start_matches(' ');
+            if line.chars().count() + part.chars().count() > room && word.chars().count() < room {
                 *out += &format!("{pad}{line}\n");
                 line.clear();
+                line.push_str(word);
+            } else {
+                line.push_str(&part);
             }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
         }
         *out += &format!("{pad}{line}\n");
     }
+}
+
+/// Words with the blanks before them.
+fn with_blanks(mut words: Vec<String>, piece: &str) -> Vec<String> {
+    let word = piece.trim_end_matches(' ');
+    match words.last_mut() {
+        Some(last) if last.trim_matches(' ').is_empty() => last.push_str(word),
+        _ => words.push(word.to_owned()),
+    }
+    if word.len() < piece.len() {
+        match words.last_mut() {
+            Some(last) if word.is_empty() => last.push(' '),
+            _ => words.push(" ".into()),
+        }
+    }
+    words
 }
 
 #[cfg(test)]
@@ -273,7 +312,7 @@ mod tests {
         let top = schemas.of_kind(&resource).unwrap();
         let text = schemas.explain(&resource, top, &[], false).unwrap();
         let want = "GROUP:      g\nKIND:       Thing\nVERSION:    v1\n\nDESCRIPTION:\n    A thing.\n    \nFIELDS:\n  \
-            kind\t<string>\n    <empty>\n\n  labels\t<map[string]string>\n    <empty>\n\n  spec\t<ThingSpec> -required-\n    What it is.\n\n\n";
+            kind\t<string>\n    <no description>\n\n  labels\t<map[string]string>\n    <no description>\n\n  spec\t<ThingSpec> -required-\n    What it is.\n\n\n";
         assert_eq!(text, want);
         let parts = schemas.explain(&resource, top, &["spec".into(), "parts".into()], true).unwrap();
         assert!(parts.contains("FIELD: parts <[]Part>\n\n\nDESCRIPTION:"), "{parts}");
@@ -287,5 +326,8 @@ mod tests {
         let mut out = String::new();
         paragraphs(&mut out, &"word ".repeat(40), 4);
         assert!(out.lines().all(|l| l.len() <= 80 && l.starts_with("    word")), "{out}");
+        let mut out = String::new();
+        paragraphs(&mut out, &format!("a   b {} c", "x".repeat(72)), 4);
+        assert_eq!(out, format!("    a   b\n    {} c\n", "x".repeat(72)));
     }
 }

@@ -205,7 +205,7 @@ fn refusal(code: StatusCode, body: &[u8]) -> Error {
 fn warn(headers: &http::HeaderMap) {
     for value in headers.get_all("warning").iter().filter_map(|v| v.to_str().ok()) {
         if let Some(text) = value.strip_prefix("299 ").and_then(|v| v.split_once('"')).map(|(_, t)| t) {
-            let text = text.trim_end_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+            let text = text.strip_suffix('"').unwrap_or(text).replace("\\\"", "\"").replace("\\\\", "\\");
             eprintln!("Warning: {text}");
         }
     }
