@@ -17,7 +17,7 @@ pub(super) struct Node<'e> {
 
 impl Node<'_> {
     fn size(&self) -> Range {
-        self.size.or_else(|| self.place.map(Place::size)).unwrap_or(Range::UNKNOWN)
+        self.size.or_else(|| self.place.and_then(Place::size)).unwrap_or(Range::UNKNOWN)
     }
 
     fn int(&self, otherwise: u64) -> u64 {
@@ -153,7 +153,7 @@ impl Called<'_, '_> {
         };
         let mut each = Range::ONE;
         if matches!(of, Type::String | Type::Bytes) {
-            let size = target.place.and_then(Place::element).map_or(Range::UNKNOWN, Place::size);
+            let size = target.place.map(Place::element).and_then(Place::size).unwrap_or(Range::UNKNOWN);
             each = each.plus(size.scanned());
         }
         Some(target.size().times(each))
@@ -184,7 +184,7 @@ impl Called<'_, '_> {
     fn join(&self) -> Option<Judged> {
         let target = self.target?;
         let list = target.size();
-        let item = target.place.and_then(Place::element).map_or(Range::UNKNOWN, Place::size);
+        let item = target.place.map(Place::element).and_then(Place::size).unwrap_or(Range::UNKNOWN);
         let mut size = if matches!(target.of, Type::List(_)) { list.times(item) } else { Range::ZERO };
         if let Some(between) = self.arg(0) {
             let gaps = Range::of(list.min.saturating_sub(1), list.max.saturating_sub(1));

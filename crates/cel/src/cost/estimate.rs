@@ -34,36 +34,42 @@ pub(super) enum Place<'e> {
     At(&'e Schema),
     /// A key of a map.
     Key,
+    /// Somewhere that no schema tells of.
+    Lost,
 }
 
 impl<'e> Place<'e> {
     /// The place of items or values.
-    pub fn element(self) -> Option<Self> {
+    pub fn element(self) -> Self {
         match self {
-            Self::At(schema) => schema.element().map(Self::At),
-            Self::Key => None,
+            Self::At(schema) => schema.element().map_or(Self::Lost, Self::At),
+            Self::Key | Self::Lost => Self::Lost,
         }
     }
 
-    fn key(self) -> Option<Self> {
+    fn key(self) -> Self {
         match self {
-            Self::At(Schema { kind: Kind::Map(_), .. }) => Some(Self::Key),
-            _ => None,
+            Self::At(Schema { kind: Kind::Map(_), .. }) => Self::Key,
+            _ => Self::Lost,
         }
     }
 
-    fn field(self, name: &str) -> Option<Self> {
+    fn field(self, name: &str) -> Self {
         match self {
-            Self::At(schema) => schema.field(name).map(|field| Self::At(&field.schema)),
-            Self::Key => None,
+            Self::At(schema) => schema.field(name).map_or(Self::Lost, |field| Self::At(&field.schema)),
+            Self::Key | Self::Lost => Self::Lost,
         }
     }
 
     /// What is declared; nothing is like zero, but for lists and texts that were declared without a schema.
-    pub fn size(self) -> Range {
-        let Self::At(schema) = self else { return Range::ZERO };
+    pub fn size(self) -> Option<Range> {
+        let schema = match self {
+            Self::At(schema) => schema,
+            Self::Key => return Some(Range::ZERO),
+            Self::Lost => return None,
+        };
         let grows = matches!(schema.kind, Kind::List(..) | Kind::Map(_) | Kind::String | Kind::Bytes | Kind::Any);
-        Range::of(0, schema.max.unwrap_or(if grows { u64::MAX } else { 0 }))
+        Some(Range::of(0, schema.max.unwrap_or(if grows { u64::MAX } else { 0 })))
     }
 }
 
@@ -116,6 +122,17 @@ impl<'e> Estimator<'e> {
         }
     }
 
+    /// Where upstream looks for the first step of every path: it takes the first name for that of the whole object.
+    fn root(&self) -> Option<Place<'e>> {
+        let declared = self.environment.variables.get("self");
+        declared.filter(|schema| !matches!(schema.kind, Kind::Any | Kind::Of(_))).map(Place::At)
+    }
+
+    /// One step further from a place. The first step from nowhere leads to the whole object.
+    fn step(&self, from: Option<Place<'e>>, to: impl FnOnce(Place<'e>) -> Place<'e>) -> Option<Place<'e>> {
+        from.map_or_else(|| self.root(), |place| Some(to(place)))
+    }
+
     fn local(&self, id: Id) -> Option<&Local<'e>> {
         let Expr::Ident(name) = self.ast.expr(id) else { return None };
         self.locals.iter().rev().find(|local| *local.name == **name)
@@ -138,11 +155,8 @@ impl<'e> Estimator<'e> {
     fn ident(&mut self, id: Id, name: &str) -> Range {
         let place = match self.local(id) {
             Some(local) => local.place,
-            // The name of a type has the size of the root, as upstream's estimator cuts off the first name of a path.
-            None => {
-                let variables = &self.environment.variables;
-                variables.get(name).or_else(|| variables.get("self")).map(Place::At)
-            }
+            // Upstream cuts off the first name of a path, be it that of a variable or of a type.
+            None => self.root().or_else(|| self.environment.variables.get(name).map(Place::At)),
         };
         self.set_place(id, place);
         Range::ONE
@@ -156,7 +170,7 @@ impl<'e> Estimator<'e> {
         if test {
             return cost;
         }
-        self.set_place(id, self.place(of).and_then(|place| place.field(field)));
+        self.set_place(id, self.step(self.place(of), |place| place.field(field)));
         let counts = match &self.checked.types[of] {
             Type::Map(_) | Type::Object(_) => true,
             Type::Opaque(opaque) => !opaque.name().starts_with("net."),
@@ -215,7 +229,7 @@ impl<'e> Estimator<'e> {
             };
             if matches!(overload.id, "index_list" | "index_map") {
                 size = self.entries_of(args[0]).map(|entries| entries.value);
-                self.set_place(id, self.place(args[0]).and_then(Place::element));
+                self.set_place(id, self.step(self.place(args[0]), Place::element));
             }
             size = size.or_else(|| self.size(id));
         }
@@ -308,13 +322,13 @@ impl<'e> Estimator<'e> {
         let of = self.place(fold.range);
         let key = Local {
             name: &fold.var,
-            place: if list { None } else { of.and_then(Place::key) },
+            place: self.step(of, |of| if list { Place::Lost } else { of.key() }),
             size: entries.map(|entries| entries.key),
             entries: None,
         };
         let value = Local {
             name: fold.var2.as_deref().unwrap_or(&fold.var),
-            place: of.and_then(Place::element),
+            place: self.step(of, Place::element),
             size: entries.map(|entries| entries.value),
             entries: None,
         };
@@ -355,9 +369,9 @@ impl<'e> Estimator<'e> {
         if let Some(size) = written_size(self.ast.expr(id)) {
             return Some(size);
         }
-        if let Some(place) = self.place(id) {
-            self.sizes.insert(id, place.size());
-            return Some(place.size());
+        if let Some(size) = self.place(id).and_then(Place::size) {
+            self.sizes.insert(id, size);
+            return Some(size);
         }
         if is_scalar(&self.checked.types[id]) {
             return Some(Range::ONE);

@@ -175,7 +175,7 @@ impl<'a> Run<'a, '_> {
                 Ok(true) if own_key && out.is_err() => run.charge(1)?,
                 Ok(true) => {
                     let value = later(run.value(made))?;
-                    run.charge(if own_key && value.is_ok() { 3 } else { 2 })?;
+                    run.charge(if own_key { 3 } else { 2 })?;
                     let key = if own_key { Some(run.local(fold.slot, 0)?) } else { None };
                     append(&mut out, value, |out, value| match key {
                         Some(key) => insert(out, key, value),

@@ -142,14 +142,16 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// All arguments; for one or two, those after a failed one too, as upstream does.
+    /// All arguments; for one or two, those after a failed one too, as upstream does. The call costs something where
+    /// all were worked out, even if it is not made.
     fn args(&mut self, call: &'a Call) -> Result<Vec<Value<'a>>, EvalError> {
-        let mut args = Vec::with_capacity(call.args.len());
+        let count = call.args.len();
+        let mut args = Vec::with_capacity(count);
         let mut failed = None;
-        for arg in &call.args {
+        for (at, arg) in call.args.iter().enumerate() {
             match self.value(arg) {
                 Ok(value) => args.push(value),
-                Err(error @ EvalError::Runtime(_)) if call.args.len() <= 2 => {
+                Err(error @ EvalError::Runtime(_)) if count <= 2 || at + 1 == count => {
                     failed.get_or_insert(error);
                     args.push(Value::Null);
                 }
@@ -177,7 +179,10 @@ impl<'a> Run<'a, '_> {
         regex: &regex::Regex,
         code: crate::library::WithPattern,
     ) -> Evaluated<'a> {
-        let args = self.args(call)?;
+        let mut args = Vec::with_capacity(call.args.len());
+        for arg in &call.args {
+            args.push(self.value(arg)?);
+        }
         let value = match code(regex, &args) {
             Ok(value) => Ok(value),
             Err(Refused::Error(error)) => Err(error),

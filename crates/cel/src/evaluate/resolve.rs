@@ -49,6 +49,16 @@ fn is_place(node: &Node) -> bool {
     )
 }
 
+/// Whether a chain of selections begins at a `?:`.
+fn begins_in_branches(node: &Node) -> bool {
+    match node {
+        Node::Conditional(_) => true,
+        Node::Select(select) => begins_in_branches(&select.of),
+        Node::Index(index) => begins_in_branches(&index.of),
+        _ => false,
+    }
+}
+
 impl Resolver<'_> {
     /// `paid`: whether the variable at the root of a chain of selections costs something, which it does not in a
     /// branch of `?:`.
@@ -123,7 +133,7 @@ impl Resolver<'_> {
         let of = self.node(of, paid)?;
         let index = self.node(index, true)?;
         let base = u64::from(!is_place(&of) && paid);
-        let cost = u64::from(!is_place(&index) || matches!(index, Node::Conditional(_)));
+        let cost = u64::from(!is_place(&index) || begins_in_branches(&index));
         Ok(Node::Index(Box::new(Index { of, index, optional, base, cost })))
     }
 

@@ -19,8 +19,21 @@ impl<'a> Run<'a, '_> {
         if let Value::Optional(None) = of {
             return Ok(of);
         }
-        let key = self.value(&index.index)?;
-        self.member(of, &key, index.optional, index.cost)
+        let key = self.value(&index.index);
+        let optional = index.optional || matches!(of, Value::Optional(_));
+        let found = match key {
+            Ok(key) => self.member(of, &key, index.optional, index.cost),
+            Err(error @ EvalError::Runtime(_)) if !optional => {
+                self.charge(index.cost)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        };
+        // A place that is looked up for an optional value costs itself only where it leads to one.
+        if optional && index.cost == 0 && !matches!(found, Ok(Value::Optional(Some(_)))) {
+            self.cost = self.cost.saturating_sub(1);
+        }
+        found
     }
 
     /// What stands under a key. From an optional value, and by an optional selection, the result is optional.

@@ -10,6 +10,10 @@ const fn function(name: &'static str, overloads: &'static [(&'static str, &'stat
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
+const fn plain(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+    Declared { name, overloads, code, style: Style::Plain }
+}
+
 macro_rules! of_comparable {
     ($name:literal, $infix:literal, $result:literal, $code:expr) => {
         function(
@@ -76,7 +80,7 @@ pub(super) const DECLARED: &[Declared] = &[
             Ok(Value::List(List::from(out)))
         },
     ),
-    function(
+    plain(
         "sort",
         &[
             ("list_int_sort", "list(int).() list(int)"),
@@ -90,7 +94,7 @@ pub(super) const DECLARED: &[Declared] = &[
         ],
         |args| sorted_by(&args[0], &args[0]),
     ),
-    function(
+    plain(
         "@sortByAssociatedKeys",
         &[
             ("list_int_sortByAssociatedKeys", "list(T).(list(int)) list(T)"),
@@ -215,12 +219,14 @@ fn sorted_by<'a>(list: &Value<'a>, keys: &Value<'a>) -> Outcome<'a> {
     Ok(Value::List(List::from(pairs.into_iter().map(|(_, item)| item).collect::<Vec<_>>())))
 }
 
-/// Numbers from 0: no more than the cost limit of one expression lets pass, which is checked before they are made.
+/// Numbers from 0.
 fn range<'a>(args: &[Value<'a>]) -> Outcome<'a> {
-    const MOST: i64 = 10_000_000;
+    const MOST: i64 = 1_000_000;
     match args[0] {
         Value::Int(n) if n < 0 => fail(format!("lists.range: size must be non-negative, got {n}")),
-        Value::Int(n) if n > MOST => Err(Refused::Error(crate::error::EvalError::CostLimit)),
+        Value::Int(n) if n > MOST => {
+            fail(format!("lists.range: size {n} exceeds maximum allowed ({MOST})"))
+        }
         Value::Int(n) => Ok(Value::List(List::from((0..n).map(Value::Int).collect::<Vec<_>>()))),
         _ => Err(Refused::NoOverload),
     }

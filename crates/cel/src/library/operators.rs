@@ -205,7 +205,13 @@ fn not<'a>(args: &[Value<'a>]) -> Outcome<'a> {
 }
 
 fn equal<'a>(args: &[Value<'a>]) -> Outcome<'a> {
-    Ok(Value::Bool(args[0].equals(&args[1])))
+    let comparable = match (&args[0], &args[1]) {
+        (_, Value::Null) => true,
+        (Value::List(list), other) if list.is_typed() => matches!(other, Value::List(_)),
+        (Value::Map(map), other) if map.is_typed() => matches!(other, Value::Map(_)),
+        _ => true,
+    };
+    if comparable { Ok(Value::Bool(args[0].equals(&args[1]))) } else { Err(Refused::NoOverload) }
 }
 
 fn not_equal<'a>(args: &[Value<'a>]) -> Outcome<'a> {
@@ -247,7 +253,10 @@ fn add_lists<'a>(a: &List<'a>, b: &List<'a>) -> Outcome<'a> {
             None => out.push(item),
         }
     }
-    Ok(Value::List(out.into()))
+    Ok(Value::List(match kind {
+        ListKind::Atomic => out.into(),
+        kind => List::merged(out, kind.clone()),
+    }))
 }
 
 fn subtract<'a>(args: &[Value<'a>]) -> Outcome<'a> {

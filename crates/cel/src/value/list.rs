@@ -16,6 +16,8 @@ enum Repr<'a> {
     /// The schema is that of the list.
     Typed(&'a [api::Value], &'a Schema),
     Owned(Arc<[Value<'a>]>),
+    /// Made of a list with a list type, which it keeps.
+    Merged(Arc<(Vec<Value<'a>>, ListKind)>),
 }
 
 impl<'a> List<'a> {
@@ -31,6 +33,7 @@ impl<'a> List<'a> {
         match &self.0 {
             Repr::Tree(items) | Repr::Typed(items, _) => items.len(),
             Repr::Owned(items) => items.len(),
+            Repr::Merged(made) => made.0.len(),
         }
     }
 
@@ -47,6 +50,7 @@ impl<'a> List<'a> {
                 None => Ok(read::dynamic(items.get(at)?)),
             },
             Repr::Owned(items) => Ok(items.get(at)?.clone()),
+            Repr::Merged(made) => Ok(made.0.get(at)?.clone()),
         })
     }
 
@@ -57,15 +61,28 @@ impl<'a> List<'a> {
 
     /// Made by an expression, rather than of a tree.
     pub(crate) fn is_made(&self) -> bool {
-        matches!(self.0, Repr::Owned(_))
+        matches!(self.0, Repr::Owned(_) | Repr::Merged(_))
+    }
+
+    /// Of a tree, read by a schema.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self.0, Repr::Typed(..))
     }
 
     /// How it compares and adds.
     pub(crate) fn kind(&self) -> &ListKind {
         match &self.0 {
             Repr::Typed(_, Schema { kind: Kind::List(_, kind), .. }) => kind,
+            Repr::Merged(made) => &made.1,
             _ => &ListKind::Atomic,
         }
+    }
+}
+
+impl<'a> List<'a> {
+    /// With a list type.
+    pub(crate) fn merged(items: Vec<Value<'a>>, kind: ListKind) -> Self {
+        Self(Repr::Merged(Arc::new((items, kind))))
     }
 }
 

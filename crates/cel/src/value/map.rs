@@ -162,6 +162,11 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// Of a tree, read by a schema.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self.0, Repr::Typed(..))
+    }
+
     /// The struct that it is read as.
     pub(crate) fn object(&self) -> Option<&'a Object> {
         match &self.0 {
