@@ -17,22 +17,43 @@ use crate::http::negotiate::{As, Wanted, wanted};
 use crate::http::{gzip, respond};
 use crate::registry::read::{List, ListOptions};
 
-/// Compressed items of big lists, shared while the objects stay the same.
+/// Compressed items of big lists, shared while the objects stay the same and somebody asks for them.
 #[derive(Default)]
-pub struct Compressed(VecDeque<(String, gzip::Part)>);
+pub struct Compressed(VecDeque<Kept>);
 
+struct Kept {
+    key: String,
+    part: gzip::Part,
+    /// Asked for since the last sweep.
+    used: bool,
+}
+
+/// At most so many lists.
 const KEPT: usize = 8;
+/// At most so many bytes of them all.
+const KEPT_BYTES: usize = 32 << 20;
 
 impl Compressed {
-    fn get(&self, key: &str) -> Option<gzip::Part> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, b)| b.clone())
+    fn get(&mut self, key: &str) -> Option<gzip::Part> {
+        let found = self.0.iter_mut().find(|k| k.key == key)?;
+        found.used = true;
+        Some(found.part.clone())
     }
 
     fn keep(&mut self, key: String, part: gzip::Part) {
-        if self.0.len() >= KEPT {
-            self.0.pop_front();
+        let room = KEPT_BYTES.saturating_sub(part.len());
+        while self.0.len() >= KEPT || self.0.iter().map(|k| k.part.len()).sum::<usize>() > room {
+            if self.0.pop_front().is_none() {
+                return;
+            }
         }
-        self.0.push_back((key, part));
+        self.0.push_back(Kept { key, part, used: true });
+    }
+
+    /// Lets go of what nobody has asked for since the last call.
+    pub fn drop_cold(&mut self) {
+        self.0.retain_mut(|k| std::mem::take(&mut k.used));
+        self.0.shrink_to_fit();
     }
 }
 
@@ -200,10 +221,10 @@ fn send(
         return respond::pieces(200, content_type, pieces);
     };
     let (items, last) = rest.split_at(rest.len() - 1);
-    let shared = asked.chain.compressed.lock().get(&key);
+    let shared = asked.chain.registry.compressed.lock().get(&key);
     let items = shared.unwrap_or_else(|| {
         let made = gzip::part(items.iter(), false);
-        asked.chain.compressed.lock().keep(key, made.clone());
+        asked.chain.registry.compressed.lock().keep(key, made.clone());
         made
     });
     let parts = [gzip::part([first].into_iter(), false), items, gzip::part(last.iter(), true)];
@@ -272,4 +293,28 @@ async fn as_table(
         return Ok(respond::compressed(200, Media::Json.content_type(), respond::gzip([&bytes].into_iter())));
     }
     Ok(respond::document(200, offer, document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(size: usize) -> gzip::Part {
+        let noise: Vec<u8> =
+            (0..size as u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        gzip::part([Bytes::from(noise)].iter(), false)
+    }
+
+    #[test]
+    fn compressed_lists_are_few_and_go_when_cold() {
+        let mut kept = Compressed::default();
+        (0..20).for_each(|n| kept.keep(n.to_string(), part(10)));
+        assert_eq!(kept.0.len(), KEPT);
+        kept.drop_cold();
+        assert!(kept.get("19").is_some() && kept.get("0").is_none());
+        kept.drop_cold();
+        assert_eq!(kept.0.len(), 1);
+        kept.drop_cold();
+        assert!(kept.0.is_empty());
+    }
 }

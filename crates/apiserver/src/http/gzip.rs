@@ -18,6 +18,15 @@ pub struct Part {
 }
 
 impl Part {
+    /// Bytes after compression.
+    pub fn len(&self) -> usize {
+        self.deflated.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.deflated.is_empty()
+    }
+
     /// Bytes before compression.
     pub fn size(&self) -> u64 {
         self.size

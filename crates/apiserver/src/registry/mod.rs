@@ -56,6 +56,7 @@ pub struct Registry {
     transformers: Transformers,
     leases: Leases,
     unchanged: unchanged::Unchanged,
+    pub(crate) compressed: Mutex<crate::handlers::list::Compressed>,
 }
 
 impl Registry {
@@ -70,6 +71,7 @@ impl Registry {
             stored: Mutex::default(),
             transformers,
             unchanged: unchanged::Unchanged::default(),
+            compressed: Mutex::default(),
         })
     }
 
@@ -180,6 +182,7 @@ impl Registry {
             }
             let all: Vec<Arc<Stored>> = self.stored.lock().values().cloned().collect();
             all.iter().for_each(|stored| stored.drop_cold());
+            self.compressed.lock().drop_cold();
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: what a request does (see the siblings).
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ use crate::form::Media;
 
 /// Decoded trees that are kept while they may be asked for again.
 const HOT_TREES: usize = 256;
+
+/// Bytes that a thread keeps to write objects in.
+const SCRATCH: usize = 64 << 10;
 
 /// Finds the type of a resource's other version, for objects stored in one.
 pub type OtherVersions = Box<dyn Fn(&GroupResource, &str) -> Option<TypeRef> + Send + Sync>;
@@ -220,12 +224,7 @@ impl Stored {
     /// The cache's entry of an object in the storage version, resourceVersion set.
     pub fn entry(&self, key: Arc<str>, revision: i64, value: Arc<Value>) -> Arc<Entry> {
         let shape = self.shape();
-        let mut json = Vec::with_capacity(1024);
-        json::write(&mut json, &value, &shape.schema);
-        let rest = json.strip_prefix(&*shape.head).unwrap_or(&json);
-        let head = if rest.len() < json.len() { shape.head.clone() } else { Bytes::from_static(b"{") };
-        let rest = if rest.len() < json.len() { rest } else { json.get(1..).unwrap_or_default() };
-        let body = Bytes::from([b",{", rest, b"\n"].concat());
+        let (head, body) = written(&value, &shape);
         let labels = value.meta().labels().into_iter().flat_map(|m| m.iter());
         let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.into()))).collect();
         let fields = fields::read_now(&self.labels.read(), &value);
@@ -327,6 +326,26 @@ impl Stored {
         let cached = self.cache.get(key).filter(|e| e.revision == revision);
         cached.or_else(|| self.own.known(key, revision))
     }
+}
+
+/// The parts of an entry's JSON (see [`Entry`]), written where earlier ones were and copied once, to their size.
+fn written(value: &Value, shape: &Shape) -> (Bytes, Bytes) {
+    thread_local! {
+        static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    TEXT.with_borrow_mut(|json| {
+        json.clear();
+        json::write(json, value, &shape.schema);
+        let (head, rest) = match json.strip_prefix(&*shape.head) {
+            Some(rest) => (shape.head.clone(), rest),
+            None => (Bytes::from_static(b"{"), json.get(1..).unwrap_or_default()),
+        };
+        let body = Bytes::from([b",{", rest, b"\n"].concat());
+        if json.capacity() > SCRATCH {
+            *json = Vec::new();
+        }
+        (head, body)
+    })
 }
 
 #[async_trait]
