@@ -1,5 +1,6 @@
 //! What every component has beside its work: flags in upstream's style, configuration files, feature gates,
-//! logs, metrics, health checks, a server with TLS and delegated authentication, and a client from a kubeconfig.
+//! logs, metrics, health checks, a server with TLS and delegated authentication, a client from a kubeconfig, and keys
+//! with what they sign.
 //!
 //! Deliberately absent: anything that knows which component it serves.
 
@@ -8,9 +9,11 @@ pub mod flags;
 pub mod gates;
 mod gates_table;
 pub mod health;
+pub mod jws;
 pub mod kubeconfig;
 pub mod logs;
 pub mod metrics;
+pub mod pki;
 pub mod serving;
 
 pub use flags::GoDuration;

@@ -5,7 +5,6 @@
 
 mod bootstrap;
 pub mod cache;
-pub mod pki;
 pub mod request_header;
 pub mod service_account;
 pub mod token_file;
@@ -18,6 +17,8 @@ use apiserver::auth::{Authenticated, Authenticator, Peer};
 use apiserver::request::UserInfo;
 use apiserver::resource::Objects;
 use async_trait::async_trait;
+use component_base::jws;
+pub use component_base::pki;
 
 pub const AUTHENTICATED: &str = "system:authenticated";
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -33,6 +34,15 @@ pub enum Error {
     Credentials(String),
     #[error("the token could not be signed")]
     Signing,
+}
+
+impl From<jws::Error> for Error {
+    fn from(error: jws::Error) -> Self {
+        match error {
+            jws::Error::Key(why) => Self::Config(why),
+            jws::Error::Signing => Self::Signing,
+        }
+    }
 }
 
 /// What is switched on. Each None is an authenticator that is not there.

@@ -205,7 +205,8 @@ fn keys(options: &Options) -> Result<Keys, Error> {
         false => a.service_account_key_file.iter().collect(),
     };
     for file in files {
-        all.0.extend(Keys::from_pem(&files::read(file)?)?.0);
+        let read = Keys::from_pem(&files::read(file)?);
+        all.0.extend(read.map_err(|source| Error::Key { path: file.clone(), source })?.0);
     }
     Ok(all)
 }
@@ -218,10 +219,12 @@ fn issuer(options: &Options) -> Result<Option<Arc<Issuer>>, Error> {
         return Ok(None);
     };
     let max = a.service_account_max_token_expiration.0.as_secs() as i64;
+    let file = &a.service_account_signing_key_file;
+    let key = SigningKey::from_pem(&files::read(file)?);
     Ok(Some(Arc::new(Issuer {
         issuer: issuer.clone(),
         audiences: api_audiences(options),
-        key: SigningKey::from_pem(&files::read(&a.service_account_signing_key_file)?)?,
+        key: key.map_err(|source| Error::Key { path: file.clone(), source })?,
         max_expiration: (max > 0).then_some(max),
         extend: a.service_account_extend_token_expiration,
     })))

@@ -29,6 +29,8 @@ pub enum Error {
     Option(String),
     #[error("reading {path}: {source}")]
     File { path: String, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Key { path: String, source: component_base::jws::Error },
     #[error("the store: {0}")]
     Store(#[from] etcd::Error),
     #[error(transparent)]

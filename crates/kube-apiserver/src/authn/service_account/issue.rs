@@ -1,10 +1,8 @@
 //! Signing of tokens, and the claims of a TokenRequest as upstream fills them in.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use component_base::jws::SigningKey;
 
 use super::claims::{Claims, Private, Reference};
-use super::keys::SigningKey;
 use crate::authn::Error;
 
 /// Exactly this many requested seconds mark a token that a kubelet projects by default; such tokens are extended.
@@ -101,11 +99,7 @@ impl Issuer {
     }
 
     pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
-        let header =
-            format!(r#"{{"alg":"{}","kid":"{}"}}"#, self.key.public.algorithm.name(), self.key.public.id);
         let payload = serde_json::to_string(claims).map_err(|_| Error::Signing)?;
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signature = self.key.sign(message.as_bytes())?;
-        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        Ok(self.key.token(&payload)?)
     }
 }

@@ -6,12 +6,11 @@
 pub mod claims;
 pub mod discovery;
 pub mod issue;
-pub mod keys;
 pub mod verify;
 
 pub use claims::{Claims, Private, Reference};
+pub use component_base::jws::{Algorithm, Keys, PublicKey, SigningKey};
 pub use issue::{Bound, Issuer, TokenRequest};
-pub use keys::{Algorithm, Keys, PublicKey, SigningKey};
 pub use verify::ServiceAccounts;
 
 /// `system:serviceaccount:`: how the user name of a service account begins.

@@ -13,10 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::claims::{Claims, LEGACY_ISSUER, Legacy, Reference};
-use super::keys::Keys;
 use crate::admission::context::{NODES, PODS, SECRETS, SERVICE_ACCOUNTS};
 use crate::authn::Error;
 use crate::authn::cache::Cache;
+use component_base::jws::Keys;
 
 /// Clocks may differ by this many seconds.
 const LEEWAY_SECONDS: i64 = 60;

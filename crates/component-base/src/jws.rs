@@ -1,4 +1,6 @@
-//! Keys that sign and verify tokens: RSA (RS256) and P-256, P-384 (ES256, ES384), out of PEM files.
+//! Signed tokens (RFC 7515): keys out of PEM files, RSA (RS256) and P-256, P-384 (ES256, ES384), and the compact form.
+//!
+//! Deliberately absent: what a token claims, and whether that holds.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,8 +9,17 @@ use ring::signature::{self, EcdsaKeyPair, KeyPair as _, RsaKeyPair, UnparsedPubl
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
-use crate::authn::Error;
-use crate::authn::pki::{self, read, tlv};
+use crate::pki::{self, read, tlv};
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text holds none, or of another kind.
+    #[error("{0}")]
+    Key(String),
+    #[error("the token could not be signed")]
+    Signing,
+}
 
 const RSA_OID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC_OID: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
@@ -202,6 +213,14 @@ impl SigningKey {
         Err(bad("private key: neither RSA nor ECDSA on P-256 or P-384".into()))
     }
 
+    /// The token that claims `payload`, a JSON object.
+    pub fn token(&self, payload: &str) -> Result<String, Error> {
+        let header = format!(r#"{{"alg":"{}","kid":"{}"}}"#, self.public.algorithm.name(), self.public.id);
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = self.sign(message.as_bytes())?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
     /// The signature in the form that JWS has.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let rng = SystemRandom::new();
@@ -246,5 +265,5 @@ fn without_parameters(sec1: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn bad(text: String) -> Error {
-    Error::Config(text)
+    Error::Key(text)
 }
