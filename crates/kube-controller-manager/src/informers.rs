@@ -15,7 +15,7 @@ use crate::views::stateful::StatefulSet;
 use crate::views::{
     ClusterRole, ConfigMap, ControllerRevision, DaemonSet, Deployment, EndpointSlice, Endpoints, Lease,
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicaSet, Service, ServiceAccount,
-    StorageClass, VolumeAttributesClass,
+    StorageClass, TokenSecret, VolumeAttributesClass,
 };
 
 /// Index of namespaced objects by namespace.
@@ -28,6 +28,8 @@ pub const BY_NODE: &str = "node";
 pub const BY_CLAIM: &str = "claim";
 /// Index of volumes, and of claims that are not bound yet, by their storage class.
 pub const BY_CLASS: &str = "class";
+/// Index of Secrets with tokens by `namespace/name` of their service account.
+pub const BY_ACCOUNT: &str = "account";
 /// Index of EndpointSlices by `namespace/service`.
 pub const BY_SERVICE: &str = "service";
 
@@ -60,6 +62,7 @@ pub struct Informers {
     endpoint_slices: OnceLock<Informer<EndpointSlice>>,
     namespaces: OnceLock<Informer<Namespace>>,
     service_accounts: OnceLock<Informer<ServiceAccount>>,
+    token_secrets: OnceLock<Informer<TokenSecret>>,
     root_ca_config_maps: OnceLock<Informer<ConfigMap>>,
     node_leases: OnceLock<Informer<Lease>>,
     cluster_roles: OnceLock<Informer<ClusterRole>>,
@@ -95,6 +98,7 @@ impl Informers {
             endpoint_slices: OnceLock::new(),
             namespaces: OnceLock::new(),
             service_accounts: OnceLock::new(),
+            token_secrets: OnceLock::new(),
             root_ca_config_maps: OnceLock::new(),
             node_leases: OnceLock::new(),
             cluster_roles: OnceLock::new(),
@@ -212,6 +216,20 @@ impl Informers {
 
     pub fn service_accounts(&self) -> Informer<ServiceAccount> {
         self.begin(&self.service_accounts, || self.all(resource::SERVICE_ACCOUNTS))
+    }
+
+    /// Only the Secrets for service accounts' tokens; indexed by [`BY_ACCOUNT`].
+    pub fn token_secrets(&self) -> Informer<TokenSecret> {
+        let field_selector = "type=kubernetes.io/service-account-token".to_owned();
+        self.begin(&self.token_secrets, || {
+            self.some::<TokenSecret>(
+                resource::SECRETS,
+                InformerOptions { field_selector, ..InformerOptions::default() },
+            )
+            .with_index(BY_ACCOUNT, |v| {
+                v.account().map(|name| format!("{}/{name}", v.metadata.namespace)).into_iter().collect()
+            })
+        })
     }
 
     /// Only the ConfigMaps `kube-root-ca.crt`.

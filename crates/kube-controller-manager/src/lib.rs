@@ -32,6 +32,7 @@ pub mod resourcequota;
 pub mod rootca;
 mod scales;
 pub mod serviceaccount;
+pub mod serviceaccounttoken;
 pub mod statefulset;
 pub mod tainteviction;
 pub mod ttl;

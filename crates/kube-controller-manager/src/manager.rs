@@ -17,8 +17,9 @@ use crate::options::{DEFAULT_PORT, Options};
 use crate::{
     bootstrap, certificates, clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints,
     endpointslice, endpointslicemirroring, garbagecollector, job, namespace, nodeipam, nodelifecycle,
-    podautoscaler, podgc, replicaset, resourcequota, rootca, serviceaccount, statefulset, tainteviction, ttl,
-    ttlafterfinished, validatingadmissionpolicystatus, volumebinder, volumeprotection,
+    podautoscaler, podgc, replicaset, resourcequota, rootca, serviceaccount, serviceaccounttoken,
+    statefulset, tainteviction, ttl, ttlafterfinished, validatingadmissionpolicystatus, volumebinder,
+    volumeprotection,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,7 @@ const CONTROLLERS: &[Entry] = controllers! {
     "namespace-controller" "namespace" true => namespace::run;
     "garbage-collector-controller" "garbagecollector" true => garbagecollector::run;
     "serviceaccount-controller" "serviceaccount" true => serviceaccount::run;
+    "serviceaccount-token-controller" "serviceaccount-token" true => serviceaccounttoken::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" true => rootca::run;
     "pod-garbage-collector-controller" "podgc" true => podgc::run;
     "node-ipam-controller" "nodeipam" true => nodeipam::run;
@@ -95,7 +97,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("persistentvolume-attach-detach-controller", "attachdetach"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
-    ("serviceaccount-token-controller", "serviceaccount-token"),
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
     ("service-lb-controller", "service"),
     ("node-route-controller", "route"),

@@ -17,7 +17,7 @@ use client::Time;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-pub use self::core::{ClusterRole, ConfigMap, Lease, Namespace, ServiceAccount};
+pub use self::core::{ClusterRole, ConfigMap, Lease, Namespace, ServiceAccount, TokenSecret};
 pub use network::{EndpointSlice, Endpoints, Service};
 pub use node::{Node, Taint, Toleration};
 pub use pod::{Pod, PodTemplate};

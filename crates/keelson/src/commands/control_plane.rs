@@ -133,6 +133,7 @@ fn add_controllers(components: &mut Components, layout: &Layout, server: &Arc<In
         format!("--service-cluster-ip-range={}", layout.service_cidr()),
         format!("--cluster-name={}", layout.name),
         format!("--root-ca-file={}", show(cluster::pki::certificate_file(&pki, "ca"))),
+        format!("--service-account-private-key-file={}", show(cluster::pki::key_file(&pki, "sa"))),
         format!("--cluster-signing-cert-file={}", show(cluster::pki::certificate_file(&pki, "ca"))),
         format!("--cluster-signing-key-file={}", show(cluster::pki::key_file(&pki, "ca"))),
         "--use-service-account-credentials=true".into(),

@@ -44,6 +44,16 @@ pub struct ServiceAccount {
 
 view!(ServiceAccount);
 
+/// A Secret that holds a service account's token; its values are base64.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TokenSecret {
+    pub metadata: ObjectMeta,
+    pub data: BTreeMap<String, String>,
+}
+
+view!(TokenSecret);
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfigMap {
