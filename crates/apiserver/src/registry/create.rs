@@ -102,11 +102,7 @@ impl Registry {
         let (cx, served) = (request.cx, request.served);
         let stored = served.stored.clone().ok_or_else(Status::no_route)?;
         meta::wipe(&mut request.object);
-        if !request.object.meta().resource_version().is_empty() && !cx.dry_run {
-            let why = "resourceVersion should not be set on objects to be created";
-            return Err(Status::new(500, Reason::Unknown, why));
-        }
-        if !cx.dry_run {
+        if request.object.meta().resource_version().is_empty() {
             request.object.meta_mut().remove("resourceVersion");
         }
         meta::ensure_namespace(&mut request.object, served, request.namespace)?;
@@ -228,6 +224,12 @@ impl Registry {
             rounds: Rounds::default(),
         };
         self.admit(&attributes).await?;
+        // The store's own check, after everybody else has had a say.
+        let shown = attributes.object.as_ref().or(object.as_ref());
+        if !cx.dry_run && shown.is_some_and(|o| !o.meta().resource_version().is_empty()) {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Status::new(500, Reason::Unknown, why));
+        }
         let object = object.or_else(|| attributes.object.take()).unwrap_or_default();
         let key = stored.key(&namespace, &name);
         self.put_new(stored, cx, &served.gr, key, &name, object).await
