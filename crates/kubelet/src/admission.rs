@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod}
 use crate::context::NodeFacts;
 use crate::pod::PodExt;
 use crate::quantity;
+use crate::runtime::configs::dotted;
 use crate::runtime::resources;
 
 /// Why a pod is refused: reason and message of its status.
@@ -67,11 +68,12 @@ fn system(pod: &Pod) -> Option<Rejection> {
 fn sysctls(pod: &Pod, allowed: &[String]) -> Option<Rejection> {
     let context = pod.spec().security_context.as_ref()?;
     for sysctl in context.sysctls.iter().flatten() {
-        let listed = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => sysctl.name.starts_with(prefix),
-            None => *pattern == sysctl.name,
+        let name = dotted(&sysctl.name);
+        let listed = |pattern: &String| match dotted(pattern).strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => dotted(pattern) == name,
         };
-        if !SAFE_SYSCTLS.contains(&sysctl.name.as_str()) && !allowed.iter().any(listed) {
+        if !SAFE_SYSCTLS.contains(&name.as_str()) && !allowed.iter().any(listed) {
             return reject("SysctlForbidden", format!("forbidden sysctl: {:?} not allowlisted", sysctl.name));
         }
     }

@@ -27,6 +27,7 @@ use crate::probes::Probes;
 use crate::runtime::configs::NodeSettings;
 use crate::runtime::images::Images;
 use crate::status::manager::Statuses;
+use crate::user_namespaces::UserNamespaces;
 use crate::volumes::Volumes;
 
 const RUNTIME_CLASSES: Resource = Resource::of("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false);
@@ -101,6 +102,8 @@ pub struct Context {
     pub images: Images,
     /// Volumes.
     pub volumes: Volumes,
+    /// Ids of pods with users of their own.
+    pub user_namespaces: UserNamespaces,
     /// Probes.
     pub probes: Probes,
     /// Statuses.

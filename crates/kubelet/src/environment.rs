@@ -350,7 +350,9 @@ pub fn resource_value(
     };
     let mut amount = map.and_then(|map| map.get(name)).map(|quantity| quantity.0.clone());
     if list == "limits" && amount.as_deref().is_none_or(|amount| quantity::milli(amount) == Some(0)) {
-        amount = facts.allocatable.get(name).cloned();
+        // the pod as a whole may be limited
+        let whole = pod.spec().resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get(name));
+        amount = whole.map(|quantity| quantity.0.clone()).or_else(|| facts.allocatable.get(name).cloned());
     }
     let divisor = selector
         .divisor

@@ -32,6 +32,7 @@ use crate::server::Endpoints;
 use crate::sources;
 use crate::status::manager::Statuses;
 use crate::trust_bundles::TrustBundles;
+use crate::user_namespaces::UserNamespaces;
 use crate::volumes::Volumes;
 use crate::{certificates, containers_gc, eviction, images_gc, log_rotation};
 
@@ -164,6 +165,9 @@ fn assemble(
         .as_ref()
         .map(|api| Informer::<ServiceView>::new(api.clone(), SERVICES, InformerOptions::default()));
     let settings = settings(&config, machine, &options.root_dir);
+    let ids_per_pod = config.user_namespaces.ids_per_pod;
+    let user_namespaces =
+        UserNamespaces::new(&paths, ids_per_pod).map_err(|error| ConfigError::Invalid(error.to_string()))?;
     let thresholds = eviction::thresholds::parse(&config).map_err(ConfigError::Invalid)?;
     let cx = Context {
         machine_started: crate::node::machine::started(),
@@ -183,6 +187,7 @@ fn assemble(
             TrustBundles::new(api.clone(), wake.clone()),
             PodCertificates::new(api.clone(), events.clone(), wake.clone()),
         ),
+        user_namespaces,
         probes: Probes::new(runtime.clone(), events.clone(), wake),
         statuses: Statuses::new(api.clone()),
         cgroups: groups(&config),

@@ -34,6 +34,7 @@ mod server;
 pub mod sources;
 pub mod status;
 pub mod trust_bundles;
+pub mod user_namespaces;
 pub mod volumes;
 mod watch_file;
 

@@ -32,6 +32,25 @@ pub fn container_terminated(role: Role, exit_code: i32, reason: &str) {
         .inc();
 }
 
+/// A pod's sandbox is made; `failed`: it could not be.
+pub fn pod_started(failed: bool) {
+    count("kubelet_started_pods_total", "Cumulative number of pods started", true);
+    count("kubelet_started_pods_errors_total", "Cumulative number of errors when starting pods", failed);
+}
+
+/// A pod with users of its own was begun; `failed`: something of it could not be started.
+pub fn user_namespaced_pod_started(failed: bool) {
+    let help = "Cumulative number of pods with user namespaces started. This metric will only be collected on Linux.";
+    count("kubelet_started_user_namespaced_pods_total", help, true);
+    let help = "Cumulative number of errors when starting pods with user namespaces. This metric will only be \
+                collected on Linux.";
+    count("kubelet_started_user_namespaced_pods_errors_total", help, failed);
+}
+
+fn count(name: &str, help: &str, one: bool) {
+    component_base::metrics::counter(name, help, &[]).add(u64::from(one));
+}
+
 /// Upstream's name of a call to the runtime.
 fn operation(call: &str) -> String {
     match call {

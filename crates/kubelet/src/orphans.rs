@@ -96,7 +96,9 @@ fn folders(cx: &Context) {
         let result = cx.volumes.remove(&uid).and_then(|()| remove_dir(&cx.paths.pod(&uid)));
         if let Err(error) = result {
             tracing::warn!(%error, uid, "remove folder of a pod");
+            continue;
         }
+        cx.user_namespaces.release(&uid);
     }
     for name in names(&cx.paths.pod_logs) {
         let Some(uid) = name.rsplit('_').next().filter(|_| name.split('_').count() == 3) else { continue };

@@ -37,11 +37,11 @@ impl Strategy for Resize {
     }
 
     fn prepare_for_update(&self, _cx: &RequestContext, object: &mut Map, old: &Map) {
-        pod::update::resize(object, old);
+        pod::resize::resize(object, old);
     }
 
     fn validate_update(&self, _cx: &RequestContext, object: &Value, old: &Value) -> ErrorList {
-        pod::update::validate_resize(object, old)
+        pod::resize::validate(object, old)
     }
 }
 

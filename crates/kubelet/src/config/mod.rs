@@ -106,6 +106,14 @@ pub struct CrashLoopBackOff {
     pub max_container_restart_period: Option<GoDuration>,
 }
 
+/// Users of pods with `hostUsers: false`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct UserNamespaces {
+    /// Default 65536, of which it is a multiple.
+    pub ids_per_pod: Option<i64>,
+}
+
 macro_rules! configuration {
     ($( $(#[$attr:meta])* $name:ident: $kind:ty, )* ; later: $( $later:ident = $json:literal, )*) => {
         /// The kubelet's configuration, with defaults filled in by [`KubeletConfiguration::load`].
@@ -211,6 +219,7 @@ configuration! {
     enable_controller_attach_detach: Option<bool>,
     enable_system_log_handler: Option<bool>,
     crash_loop_back_off: CrashLoopBackOff,
+    user_namespaces: UserNamespaces,
     seccomp_default: Option<bool>,
     register_with_taints: Option<Vec<k8s_openapi::api::core::v1::Taint>>,
     register_node: Option<bool>,
@@ -274,7 +283,6 @@ configuration! {
     memory_reservation_policy = "memoryReservationPolicy",
     tracing = "tracing",
     local_storage_capacity_isolation = "localStorageCapacityIsolation",
-    user_namespaces = "userNamespaces",
 }
 
 impl KubeletConfiguration {

@@ -22,6 +22,7 @@ use crate::runtime::configs::{self, Prepared};
 use crate::runtime::images::Image;
 use crate::runtime::security;
 use crate::runtime::status::PodRuntime;
+use crate::user_namespaces;
 use crate::volumes::Mounted;
 
 /// Longest file of environment variables.
@@ -66,7 +67,14 @@ pub fn sandbox_config(cx: &Context, pod: &Pod, attempt: u32) -> Result<v1::PodSa
         cx.events.emit(pod, events::Kind::Warning, reason, &note, "");
     }
     let logs = cx.paths.pod_log(pod.namespace(), pod.name(), pod.uid());
-    Ok(configs::sandbox(pod, attempt, &name.shown, dns, &logs, &cx.cgroups.of_pod(pod), &cx.settings))
+    let group = cx.cgroups.of_pod(pod);
+    let mut config = configs::sandbox(pod, attempt, &name.shown, dns, &logs, &group, &cx.settings);
+    let users = cx.user_namespaces.of(pod).map_err(|error| error.to_string())?;
+    let context = config.linux.as_mut().and_then(|linux| linux.security_context.as_mut());
+    if let Some(options) = context.and_then(|context| context.namespace_options.as_mut()) {
+        options.userns_options = users;
+    }
+    Ok(config)
 }
 
 /// Makes and starts a sandbox; its id.
@@ -79,13 +87,48 @@ pub async fn sandbox(
     attempt: u32,
     busy: &Busy,
 ) -> Result<(String, v1::PodSandboxConfig), String> {
+    let handler = cx.runtime_handler(pod).await?;
+    if user_namespaces::wanted(pod) {
+        supports_users(cx, &handler).await?;
+    }
     let config = sandbox_config(cx, pod, attempt)?;
     fs::create_dir_all(&config.log_directory).map_err(|error| error.to_string())?;
-    let handler = cx.runtime_handler(pod).await?;
     let (runtime, sent) = (cx.runtime.clone(), config.clone());
     let made = busy.run(async move { runtime.run_pod_sandbox(sent, &handler).await }).await;
     let id = made.map_err(|error| error.to_string())?;
     Ok((id, config))
+}
+
+/// Whether the runtime can give a pod users of its own.
+async fn supports_users(cx: &Context, name: &str) -> Result<(), String> {
+    let status = cx.runtime.status(v1::StatusRequest { verbose: false }).await;
+    let status = status.map_err(|error| format!("can't set `spec.hostUsers: false`: {error}"))?;
+    let handler = status.runtime_handlers.iter().find(|handler| handler.name == name);
+    if handler.and_then(|handler| handler.features.as_ref()).is_some_and(|features| features.user_namespaces)
+    {
+        return Ok(());
+    }
+    Err(match name {
+        "" => "can't set `spec.hostUsers: false`, runtime does not support user namespaces".to_owned(),
+        name => format!(
+            "can't set `spec.hostUsers: false`, RuntimeClass handler {name:?} does not support user namespaces"
+        ),
+    })
+}
+
+/// Gives a container the users of its pod, and its mounts their ids.
+fn share_users(config: &mut v1::ContainerConfig, sandbox: &v1::PodSandboxConfig) {
+    let context = sandbox.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    let options = context.and_then(|context| context.namespace_options.as_ref());
+    let Some(users) = options.and_then(|options| options.userns_options.clone()) else { return };
+    for mount in &mut config.mounts {
+        mount.uid_mappings.clone_from(&users.uids);
+        mount.gid_mappings.clone_from(&users.gids);
+    }
+    let own = config.linux.as_mut().and_then(|linux| linux.security_context.as_mut());
+    if let Some(options) = own.and_then(|context| context.namespace_options.as_mut()) {
+        options.userns_options = Some(users);
+    }
 }
 
 /// Everything that is known when containers of a pod are started.
@@ -256,7 +299,9 @@ async fn container_config(
         mounts,
         target,
     };
-    Ok(configs::container(pod, spec, role, prepared, &cx.settings))
+    let mut config = configs::container(pod, spec, role, prepared, &cx.settings);
+    share_users(&mut config, sandbox.config);
+    Ok(config)
 }
 
 /// How often the container was started: one more than the last one, or than the last log if none is left.

@@ -14,6 +14,7 @@ use super::worker::{Next, Verdict, Worker};
 use super::{PodExt, Role, kill, resize};
 use crate::events;
 use crate::runtime::status::{PodRuntime, State};
+use crate::user_namespaces;
 use crate::volumes::{Mounted, Needs};
 
 /// Longest pause between two tries of what fails.
@@ -225,13 +226,25 @@ impl Worker {
         } else {
             self.current_sandbox(pod, runtime, actions)
         };
+        if actions.create_sandbox {
+            crate::metrics::pod_started(sandbox.is_err());
+        }
+        let own_users = actions.create_sandbox && user_namespaces::wanted(pod);
         let (id, config, ips) = match sandbox {
             Ok(sandbox) => sandbox,
-            Err(next) => return next,
+            Err(next) => {
+                if own_users {
+                    crate::metrics::user_namespaced_pod_started(true);
+                }
+                return next;
+            }
         };
         let busy = self.busy.clone();
         let sandbox = Sandbox { busy: &busy, id: &id, config: &config, ips: &ips, mounted };
         let (started, next) = self.start_all(pod, runtime, &actions.start, &sandbox).await;
+        if own_users {
+            crate::metrics::user_namespaced_pod_started(!self.reasons.is_empty());
+        }
         if changed || started { Next::Now } else { next }
     }
 

@@ -445,6 +445,7 @@ impl Worker {
                 tracing::warn!(%error, folder = %folder.display(), "remove folder");
             }
         }
+        self.cx.user_namespaces.release(&uid);
         self.cx.statuses.forget(&uid);
         if let Some(next) = self.cx.pods.finish(&uid) {
             crate::sources::take(&self.cx, next);

@@ -60,7 +60,7 @@ pub fn sandbox(
         .and_then(|context| context.sysctls.as_ref())
         .into_iter()
         .flatten()
-        .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
+        .map(|sysctl| (dotted(&sysctl.name), sysctl.value.clone()))
         .collect();
     let all = pod.containers().iter().chain(pod.init_containers());
     v1::PodSandboxConfig {
@@ -83,6 +83,23 @@ pub fn sandbox(
             overhead: Some(v1::LinuxContainerResources::default()),
             resources: Some(resources::of_sandbox(pod, settings.quota_period)),
         }),
+    }
+}
+
+/// A sysctl's name with dots between its parts. Where the first separator is a slash, slashes separate, and dots stand
+/// for slashes within a part.
+#[must_use]
+pub fn dotted(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name[at..].starts_with('/') => {
+            let turn = |c: char| match c {
+                '/' => '.',
+                '.' => '/',
+                other => other,
+            };
+            name.chars().map(turn).collect()
+        }
+        _ => name.to_owned(),
     }
 }
 

@@ -327,7 +327,15 @@ fn app_armor(pod: &Pod<'_>) -> Option<String> {
     (!details.is_empty()).then(|| format!("{reason} ({})", details.join(", ")))
 }
 
+/// In a user namespace of its own a pod's root is nobody to the node.
+fn own_users(pod: &Pod<'_>) -> bool {
+    pod.object.bool_at(&["spec", "hostUsers"]) == Some(false)
+}
+
 fn proc_mount(pod: &Pod<'_>) -> Option<String> {
+    if own_users(pod) {
+        return None;
+    }
     let mount = |c: &Value| text(security(c, &["procMount"])).to_owned();
     let bad = |value: &str| !matches!(value, "" | "Default");
     let names = pod.bad(|c| bad(&mount(c)));
@@ -456,6 +464,9 @@ fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<String> {
 }
 
 fn run_as_non_root(pod: &Pod<'_>) -> Option<String> {
+    if own_users(pod) {
+        return None;
+    }
     let own = pod.security(&["runAsNonRoot"]).and_then(Value::as_bool);
     let of = |c: &Value| security(c, &["runAsNonRoot"]).and_then(Value::as_bool);
     let explicit = pod.bad(|c| of(c) == Some(false));
@@ -470,6 +481,9 @@ fn run_as_non_root(pod: &Pod<'_>) -> Option<String> {
 }
 
 fn run_as_user(pod: &Pod<'_>) -> Option<String> {
+    if own_users(pod) {
+        return None;
+    }
     let zero = |value: Option<&Value>| value.and_then(Value::as_int) == Some(0);
     let own = zero(pod.security(&["runAsUser"]));
     let names = pod.bad(|c| zero(security(c, &["runAsUser"])));

@@ -64,6 +64,10 @@ fn each_check() {
             "forbidden sysctls (kernel.sem)",
         ),
         (json!({"securityContext": {"runAsUser": 0}}), ""),
+        (
+            json!({"hostUsers": false, "containers": [{"name": "c", "securityContext": {"procMount": "Unmasked"}}]}),
+            "",
+        ),
     ] {
         assert_eq!(check(Level::Baseline, spec), expected);
     }
@@ -75,4 +79,16 @@ fn each_check() {
         check(Level::Restricted, json!({"securityContext": {"runAsUser": 0}}))
             .contains("runAsUser=0 (pod must not set runAsUser=0)")
     );
+}
+
+#[test]
+fn root_of_its_own_users_is_nobody() {
+    let spec = |own: bool| {
+        let container = json!({"name": "c", "securityContext": {"allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]}}});
+        json!({"hostUsers": !own, "securityContext": {"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container]})
+    };
+    assert_eq!(check(Level::Restricted, spec(true)), "");
+    assert!(check(Level::Restricted, spec(false)).contains("runAsUser=0"));
 }

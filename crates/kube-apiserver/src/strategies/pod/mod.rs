@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod defaults;
+pub mod resize;
 pub mod resources;
 pub mod update;
 pub mod validate;
@@ -45,6 +46,7 @@ impl Strategy for Pod {
         if is_binding(cx) {
             return;
         }
+        update::positive_grace(object);
         object.copy_from(old, "status");
         update::clear_gated_condition(object, old);
         let changed = !object.same(old, "spec");

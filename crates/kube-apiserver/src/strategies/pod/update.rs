@@ -216,7 +216,7 @@ fn own_restart_rules(object: &Value, container: &str) -> bool {
 }
 
 /// Of the metadata that a request brings to such an endpoint these count.
-fn keep_written(object: &mut Map, sent: Option<Map>) {
+pub(super) fn keep_written(object: &mut Map, sent: Option<Map>) {
     for name in ["resourceVersion", "managedFields"] {
         if let Some(value) = sent.as_ref().and_then(|m| m.get(name).cloned()) {
             object.map_mut("metadata").insert(name, value);
@@ -302,40 +302,8 @@ fn ephemeral_rules(spec: &Map, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// `pods/resize`: only the containers' cpu and memory.
-pub fn resize(object: &mut Map, old: &Map) {
-    let wanted = object.sub("spec").cloned().unwrap_or_default();
-    let sent = object.sub("metadata").cloned();
-    object.copy_from(old, "spec");
-    object.copy_from(old, "status");
-    object.copy_from(old, "metadata");
-    keep_written(object, sent);
-    let spec = object.map_mut("spec");
-    for list in ["containers", "initContainers"] {
-        for c in spec.items_mut(list) {
-            if let Some(w) = wanted.items(list).find(|w| w.text("name") == c.text("name")) {
-                c.copy_from(w, "resources");
-                c.copy_from(w, "resizePolicy");
-            }
-        }
-    }
-    spec.copy_from(&wanted, "resources");
-    let changed = !object.same(old, "spec");
-    fields::next_generation(object, old, changed);
-}
-
 fn without_nulls(map: &Map) -> Map {
     let mut map = map.clone();
     map.retain(|_, v| !v.is_null());
     map
-}
-
-pub fn validate_resize(object: &Value, old: &Value) -> ErrorList {
-    let mut errors = super::validate::pod(object);
-    let class = |o: &Value| super::resources::qos_class(map_at(o, &["spec"]));
-    if class(object) != class(old) {
-        let why = "Pod QOS Class may not change as a result of resizing";
-        errors.push(Error::invalid(&Path::new("spec"), class(old), why));
-    }
-    errors
 }
