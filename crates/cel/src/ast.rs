@@ -96,11 +96,20 @@ pub(crate) enum FoldKind {
     Exists(Id),
     ExistsOne(Id),
     /// `map`, `filter`, `transformList`.
-    List { filter: Option<Id>, item: Id },
+    List {
+        filter: Option<Id>,
+        item: Id,
+    },
     /// `transformMap`.
-    Map { filter: Option<Id>, value: Id },
+    Map {
+        filter: Option<Id>,
+        value: Id,
+    },
     /// `transformMapEntry`: a map of entries.
-    Entries { filter: Option<Id>, entry: Id },
+    Entries {
+        filter: Option<Id>,
+        entry: Id,
+    },
     /// A local variable (of `optMap`): no element; the result sees `accu` as `init`.
     Bind,
 }

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use cel::{
-    AccessRequest, Authorizer, Budget, Decision, Environment, EvalError, Object, Opaque, ResourceTarget, Schema,
-    Target, Type, Value, Variables,
+    AccessRequest, Authorizer, Budget, Decision, Environment, EvalError, Object, Opaque, ResourceTarget,
+    Schema, Target, Type, Value, Variables,
 };
 
 fn budget() -> Budget {
@@ -98,7 +98,10 @@ fn authorizers_answer_or_the_evaluation_waits() {
     let rules: Arc<dyn Authorizer> = Arc::new(Rules(vec![
         (pods("get"), allowed.clone()),
         (pods("delete"), broken),
-        (AccessRequest { service_account: account, verb: "get".into(), target: Target::Path("/x".into()) }, allowed),
+        (
+            AccessRequest { service_account: account, verb: "get".into(), target: Target::Path("/x".into()) },
+            allowed,
+        ),
     ]));
     let run = |source: &str| {
         let program = environment.compile(source).unwrap();
@@ -172,7 +175,10 @@ fn results_are_trees() {
     let patch = "[JSONPatch{op: 'add', path: '/metadata/' + jsonpatch.escapeKey('a/b'), value: [dyn(1u), dyn(1.5), dyn(true), dyn(b'hi')]}]";
     let expected = api::value!([{"op": "add", "path": "/metadata/a~1b", "value": [1, 1.5, true, "aGk="]}]);
     assert_eq!(run(patch).unwrap(), expected);
-    assert_eq!(run("[string(timestamp('2024-01-02T03:04:05Z')), '90s']").unwrap(), api::value!(["2024-01-02T03:04:05Z", "90s"]));
+    assert_eq!(
+        run("[string(timestamp('2024-01-02T03:04:05Z')), '90s']").unwrap(),
+        api::value!(["2024-01-02T03:04:05Z", "90s"])
+    );
     assert!(run("{1: 2}").is_err() && run("int").is_err());
     // Without `patches` there are no such types.
     assert!(evaluate(&untyped(), "Object{a: 1}", &tree).is_err());
@@ -190,13 +196,16 @@ fn objects_are_named_by_their_fields() {
     assert_eq!(faults("Object{spec: Object.spec{items: [Object.spec.items{a: 1}]}}"), none);
     assert_eq!(
         faults("Object{spec: Object.other{}}"),
-        ["unexpected type name \"Object.other\", expected \"Object.spec\", which matches field name path from root Object type"]
+        [
+            "unexpected type name \"Object.other\", expected \"Object.spec\", which matches field name path from root Object type"
+        ]
     );
 }
 
 #[test]
 fn variables_that_are_read_are_known() {
-    let schema = Schema::of_open_api(&api::value!({"type": "object", "properties": {"a": {"type": "integer"}}}), true);
+    let schema =
+        Schema::of_open_api(&api::value!({"type": "object", "properties": {"a": {"type": "integer"}}}), true);
     let schema = schema.unwrap().named("T");
     let environment = Environment::builder().variable("self", &schema).variable("oldSelf", &schema).build();
     assert!(environment.compile("self.a > oldSelf.a").unwrap().uses("oldSelf"));
@@ -208,7 +217,9 @@ fn hostile_expressions_neither_overflow_nor_hang() {
     let environment = untyped();
     let deep = |open: &str, close: &str, n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
     for n in [200, 249, 5000] {
-        for (open, close) in [("(", ")"), ("[", "]"), ("{1: ", "}"), ("size([", "])"), ("-(", ")"), ("true ? 1 : (", ")")] {
+        for (open, close) in
+            [("(", ")"), ("[", "]"), ("{1: ", "}"), ("size([", "])"), ("-(", ")"), ("true ? 1 : (", ")")]
+        {
             let source = deep(open, close, n);
             let _ = evaluate(&environment, &source, &api::Value::Null);
         }
@@ -222,7 +233,11 @@ fn hostile_expressions_neither_overflow_nor_hang() {
     assert!(evaluate(&environment, "lists.range(9223372036854775807)", &api::Value::Null).is_err());
     assert!(evaluate(&environment, "'a'.matches('(a{1000}){1000}')", &api::Value::Null).is_err());
     let long = format!("'{}'", "x".repeat(100_001));
-    assert!(evaluate(&environment, &long, &api::Value::Null).unwrap_err().contains("code point size exceeds limit"));
+    assert!(
+        evaluate(&environment, &long, &api::Value::Null)
+            .unwrap_err()
+            .contains("code point size exceeds limit")
+    );
 }
 
 #[test]

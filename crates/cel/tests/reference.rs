@@ -25,12 +25,15 @@ fn show(value: &Value<'_>) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Map(map) => {
-            let entry = |key: Value<'_>| format!("{}: {}", show(&key), show(&map.find(&key).unwrap().unwrap()));
+            let entry =
+                |key: Value<'_>| format!("{}: {}", show(&key), show(&map.find(&key).unwrap().unwrap()));
             let mut entries: Vec<String> = map.keys().map(entry).collect();
             entries.sort();
             format!("{{{}}}", entries.join(", "))
         }
-        Value::Special(_) if matches!(value.type_of(), Type::Opaque(Opaque::Quantity | Opaque::Ip | Opaque::Cidr)) => {
+        Value::Special(_)
+            if matches!(value.type_of(), Type::Opaque(Opaque::Quantity | Opaque::Ip | Opaque::Cidr)) =>
+        {
             format!("{value}")
         }
         Value::Special(_) | Value::Object(_) => value.type_of().name().to_owned(),
@@ -132,11 +135,14 @@ fn outcome(row: &Tree) -> (Outcome, (u64, u64)) {
 fn compare(mut differs: impl FnMut(&Tree) -> Option<String>) -> (usize, Vec<String>) {
     // Another table, to look for differences in.
     let other = std::env::var("CEL_REFERENCE").ok().map(|path| std::fs::read_to_string(path).unwrap());
-    let rows: Vec<Tree> = other.as_deref().unwrap_or(TABLE).lines().map(|line| api::json::parse(line.as_bytes()).unwrap()).collect();
-    let found: Vec<String> = rows
-        .iter()
-        .filter_map(|row| Some(format!("{}\n{}", row.str_at(&["expr"]), differs(row)?)))
+    let rows: Vec<Tree> = other
+        .as_deref()
+        .unwrap_or(TABLE)
+        .lines()
+        .map(|line| api::json::parse(line.as_bytes()).unwrap())
         .collect();
+    let found: Vec<String> =
+        rows.iter().filter_map(|row| Some(format!("{}\n{}", row.str_at(&["expr"]), differs(row)?))).collect();
     (rows.len(), found)
 }
 
@@ -167,7 +173,8 @@ fn estimates_are_the_reference_ones() {
             // Beyond i64 the tree has but a float.
             _ => u64::MAX,
         };
-        let same = |expected: u64, found: u64| expected == found || expected == u64::MAX && found > i64::MAX as u64;
+        let same =
+            |expected: u64, found: u64| expected == found || expected == u64::MAX && found > i64::MAX as u64;
         let wanted = (end("min"), end("max"));
         (!same(wanted.0, range.0) || !same(wanted.1, range.1))
             .then(|| format!("   expected {wanted:?}\n   found    {range:?}"))

@@ -75,12 +75,7 @@ fn argument(ast: &Ast, checked: &Checked, id: Id, args: &[Id], faults: &mut Vec<
     }
 }
 
-fn one_type(
-    ast: &Ast,
-    checked: &Checked,
-    parts: impl Iterator<Item = (Id, bool)>,
-    faults: &mut Vec<Fault>,
-) {
+fn one_type(ast: &Ast, checked: &Checked, parts: impl Iterator<Item = (Id, bool)>, faults: &mut Vec<Fault>) {
     let mut first: Option<Type> = None;
     for (id, optional) in parts {
         let of = match &checked.types[id] {

@@ -93,10 +93,12 @@ impl Called<'_, '_> {
         let scanned = |size: Range| (size.scanned(), Some(size));
         Some(match self.function {
             "check" => alone(Range::fixed(350_000)),
-            "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name" | "allowed"
-            | "reason" | "error" | "errored" => alone(Range::ONE),
+            "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
+            | "allowed" | "reason" | "error" | "errored" => alone(Range::ONE),
             "fieldSelector" | "labelSelector" => alone(selector(self.arg(0)?)),
-            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => alone(self.traverse()?),
+            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => {
+                alone(self.traverse()?)
+            }
             "url" | "jsonpatch.escapeKey" => scanned(self.arg(0)?),
             "lowerAscii" | "upperAscii" | "substring" | "trim" => scanned(self.target()?),
             "replace" => self.replace()?,
@@ -120,9 +122,12 @@ impl Called<'_, '_> {
     fn of_network(&self) -> Option<Judged> {
         let address = Range::of(4, 16);
         let compared = address.plus(address).scanned();
-        let parsed = |id: &str| if self.overload == id { self.arg(0).map(Range::scanned) } else { Some(Range::ZERO) };
+        let parsed =
+            |id: &str| if self.overload == id { self.arg(0).map(Range::scanned) } else { Some(Range::ZERO) };
         Some(alone(match self.function {
-            "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => self.arg(0)?.scanned(),
+            "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => {
+                self.arg(0)?.scanned()
+            }
             "ip" if self.overload == "cidr_ip" => Range::ONE,
             "ip" => self.arg(0)?.scanned(),
             "ip.isCanonical" => self.arg(0)?.scaled(0.2),
@@ -131,10 +136,32 @@ impl Called<'_, '_> {
                 compared.plus(address.scanned()).plus(Range::ONE).plus(parsed("cidr_contains_cidr_string")?)
             }
             "validate" => self.arg(0)?.scanned().scaled(128.0 * 0.25),
-            "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback" | "isLinkLocalMulticast"
-            | "isLinkLocalUnicast" | "isGlobalUnicast" | "format.named" | "sign" | "asInteger" | "isInteger"
-            | "asApproximateFloat" | "isGreaterThan" | "isLessThan" | "compareTo" | "add" | "sub" | "major"
-            | "minor" | "patch" | "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath"
+            "masked"
+            | "prefixLength"
+            | "family"
+            | "isUnspecified"
+            | "isLoopback"
+            | "isLinkLocalMulticast"
+            | "isLinkLocalUnicast"
+            | "isGlobalUnicast"
+            | "format.named"
+            | "sign"
+            | "asInteger"
+            | "isInteger"
+            | "asApproximateFloat"
+            | "isGreaterThan"
+            | "isLessThan"
+            | "compareTo"
+            | "add"
+            | "sub"
+            | "major"
+            | "minor"
+            | "patch"
+            | "getScheme"
+            | "getHostname"
+            | "getHost"
+            | "getPort"
+            | "getEscapedPath"
             | "getQuery" => Range::ONE,
             "_==_" => self.equal_specials()?,
             _ => return None,
@@ -223,8 +250,16 @@ impl Called<'_, '_> {
             "matches_string" => alone(pattern(target, first)),
             "matches" => alone(pattern(first, second)),
             "contains_string" => alone(target.scanned().times(first.scanned())),
-            "less_string" | "greater_string" | "less_equals_string" | "greater_equals_string" | "less_bytes"
-            | "greater_bytes" | "less_equals_bytes" | "greater_equals_bytes" | "equals" | "not_equals" => {
+            "less_string"
+            | "greater_string"
+            | "less_equals_string"
+            | "greater_equals_string"
+            | "less_bytes"
+            | "greater_bytes"
+            | "less_equals_bytes"
+            | "greater_equals_bytes"
+            | "equals"
+            | "not_equals" => {
                 let most = first.max.min(second.max);
                 alone(Range::of(u64::from(most > 0), most).scanned())
             }

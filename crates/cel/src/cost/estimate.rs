@@ -68,7 +68,8 @@ impl<'e> Place<'e> {
             Self::Key => return Some(Range::ZERO),
             Self::Lost => return None,
         };
-        let grows = matches!(schema.kind, Kind::List(..) | Kind::Map(_) | Kind::String | Kind::Bytes | Kind::Any);
+        let grows =
+            matches!(schema.kind, Kind::List(..) | Kind::Map(_) | Kind::String | Kind::Bytes | Kind::Any);
         Some(Range::of(0, schema.max.unwrap_or(if grows { u64::MAX } else { 0 })))
     }
 }
@@ -209,7 +210,12 @@ impl<'e> Estimator<'e> {
         let mut size: Option<Range> = None;
         let all = costs.iter().fold(Range::ZERO, |sum, cost| sum.plus(*cost));
         for overload in &meant.overloads {
-            let called = Called { function: meant.function.name, overload: overload.id, target: target.as_ref(), args: nodes };
+            let called = Called {
+                function: meant.function.name,
+                overload: overload.id,
+                target: target.as_ref(),
+                args: nodes,
+            };
             let (cost, made) = match overload.id {
                 "logical_and" | "logical_or" => (Range::of(costs[0].min, costs[0].plus(costs[1]).max), None),
                 "conditional" => (costs[0].plus(costs[1].union(costs[2])), Some(self.branches(id, args))),
@@ -283,7 +289,8 @@ impl<'e> Estimator<'e> {
     fn fold(&mut self, id: Id, fold: &'e Fold) -> Range {
         let before = self.locals.len();
         let start = self.cost(fold.range).plus(self.cost(fold.init));
-        let (place, size, entries) = (self.place(fold.init), self.size(fold.init), self.entries_of(fold.init));
+        let (place, size, entries) =
+            (self.place(fold.init), self.size(fold.init), self.entries_of(fold.init));
         self.locals.push(Local { name: &fold.accu, place, size, entries });
         if let FoldKind::Bind = fold.kind {
             let cost = start.plus(self.cost(fold.result));
@@ -315,10 +322,8 @@ impl<'e> Estimator<'e> {
     /// The variables of a fold: elements of a list by item, those of a map by key.
     fn push_elements(&mut self, fold: &'e Fold) {
         let entries = self.entries_of(fold.range);
-        let list = entries.map_or_else(
-            || matches!(self.checked.types[fold.range], Type::List(_)),
-            |entries| entries.list,
-        );
+        let list = entries
+            .map_or_else(|| matches!(self.checked.types[fold.range], Type::List(_)), |entries| entries.list);
         let of = self.place(fold.range);
         let key = Local {
             name: &fold.var,

@@ -26,8 +26,12 @@ pub(crate) enum Rule {
     Compare,
     /// Both together.
     Concat,
-    ContainsIp { parse: bool },
-    ContainsCidr { parse: bool },
+    ContainsIp {
+        parse: bool,
+    },
+    ContainsCidr {
+        parse: bool,
+    },
     /// A named format over the second argument.
     Validate,
     Equal,
@@ -67,8 +71,19 @@ impl Rule {
             "check" => Self::Check,
             "fieldSelector" | "labelSelector" => Self::Selector,
             "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => Self::Traverse,
-            "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" | "cidr" | "isIP"
-            | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => Self::Scan(0),
+            "url"
+            | "lowerAscii"
+            | "upperAscii"
+            | "substring"
+            | "trim"
+            | "jsonpatch.escapeKey"
+            | "cidr"
+            | "isIP"
+            | "isCIDR"
+            | "quantity"
+            | "isQuantity"
+            | "semver"
+            | "isSemver" => Self::Scan(0),
             "ip" if overload != "cidr_ip" => Self::Scan(0),
             "replace" | "split" | "ip.isCanonical" => Self::ScanTwice,
             "join" => Self::Join,
@@ -87,8 +102,14 @@ impl Rule {
             "starts_with_string" | "ends_with_string" => Self::Scan(1),
             "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format" => Self::Scan(0),
             "in_list" => Self::InList,
-            "less_string" | "greater_string" | "less_equals_string" | "greater_equals_string" | "less_bytes"
-            | "greater_bytes" | "less_equals_bytes" | "greater_equals_bytes" => Self::Compare,
+            "less_string"
+            | "greater_string"
+            | "less_equals_string"
+            | "greater_equals_string"
+            | "less_bytes"
+            | "greater_bytes"
+            | "less_equals_bytes"
+            | "greater_equals_bytes" => Self::Compare,
             "add_string" | "add_bytes" => Self::Concat,
             "matches" | "matches_string" => Self::Pattern,
             "contains_string" => Self::Contains,

@@ -84,7 +84,13 @@ impl<'a> Run<'a, '_> {
     }
 
     /// `all`, and `exists` as its mirror: an element that decides ends it, and absorbs errors before it.
-    fn quantifier(&mut self, fold: &'a Fold, range: &Range<'a>, predicate: &'a Node, all: bool) -> Evaluated<'a> {
+    fn quantifier(
+        &mut self,
+        fold: &'a Fold,
+        range: &Range<'a>,
+        predicate: &'a Node,
+        all: bool,
+    ) -> Evaluated<'a> {
         let condition = if all { 2 } else { 3 };
         let mut result = Ok(all);
         self.each(fold, range, |run| {

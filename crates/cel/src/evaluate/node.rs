@@ -15,11 +15,21 @@ use crate::value::map::Entries;
 #[derive(Debug)]
 pub(crate) enum Node {
     Const(Value<'static>),
-    Variable { name: Arc<str>, cost: u64 },
+    Variable {
+        name: Arc<str>,
+        cost: u64,
+    },
     /// A variable of a macro, by its place.
-    Local { slot: usize, cost: u64 },
+    Local {
+        slot: usize,
+        cost: u64,
+    },
     /// A field of a lazy variable.
-    LazyField { variable: Arc<str>, field: Box<str>, cost: u64 },
+    LazyField {
+        variable: Arc<str>,
+        field: Box<str>,
+        cost: u64,
+    },
     Select(Box<Select>),
     Has(Box<Select>),
     Index(Box<Index>),
@@ -96,9 +106,19 @@ pub(crate) enum Kind {
     Exists(Node),
     ExistsOne(Node),
     /// `cost`: of putting one item into a list and that to the others.
-    List { filter: Option<Node>, item: Node, cost: u64 },
-    Map { filter: Option<Node>, value: Node },
-    Entries { filter: Option<Node>, entry: Node },
+    List {
+        filter: Option<Node>,
+        item: Node,
+        cost: u64,
+    },
+    Map {
+        filter: Option<Node>,
+        value: Node,
+    },
+    Entries {
+        filter: Option<Node>,
+        entry: Node,
+    },
     /// The range is the variable's value, worked out when first read.
     Bind(Node),
 }

@@ -92,8 +92,8 @@ impl Resolver<'_> {
         if !test && matches!(self.checked.refs[id], Some(Ref::Variable(_) | Ref::Type(_))) {
             return Ok(self.ident(id, field, paid));
         }
-        if let (Expr::Ident(_), Some(Ref::Variable(variable))) = (self.ast.expr(of), &self.checked.refs[of]) {
-            if self.environment.lazy.contains(variable) {
+        if let (Expr::Ident(_), Some(Ref::Variable(variable))) = (self.ast.expr(of), &self.checked.refs[of])
+            && self.environment.lazy.contains(variable) {
                 if test {
                     // The checker knows that it is declared.
                     return Ok(Node::Const(Value::Bool(true)));
@@ -101,7 +101,6 @@ impl Resolver<'_> {
                 let (variable, field) = (variable.clone(), field.into());
                 return Ok(Node::LazyField { variable, field, cost: 1 + u64::from(paid) });
             }
-        }
         let of = self.node(of, paid || test)?;
         let base = u64::from(!is_place(&of) && (paid || test));
         let select = Box::new(Select { of, field: field.into(), optional: false, base });
@@ -123,8 +122,12 @@ impl Resolver<'_> {
             ("_[_]", [of, index]) => self.index(*of, *index, false, paid),
             ("_[?_]", [of, index]) => self.index(*of, *index, true, paid),
             ("_?._", [of, field]) => self.optional_select(*of, *field, paid),
-            ("or", [a, b]) => Ok(Node::OptionalOr(Box::new([self.node(*a, true)?, self.node(*b, true)?]), false)),
-            ("orValue", [a, b]) => Ok(Node::OptionalOr(Box::new([self.node(*a, true)?, self.node(*b, true)?]), true)),
+            ("or", [a, b]) => {
+                Ok(Node::OptionalOr(Box::new([self.node(*a, true)?, self.node(*b, true)?]), false))
+            }
+            ("orValue", [a, b]) => {
+                Ok(Node::OptionalOr(Box::new([self.node(*a, true)?, self.node(*b, true)?]), true))
+            }
             _ => self.plain_call(id, meant, &all),
         }
     }
@@ -138,7 +141,9 @@ impl Resolver<'_> {
     }
 
     fn optional_select(&mut self, of: Id, field: Id, paid: bool) -> Resolved {
-        let Expr::Literal(Value::String(name)) = self.ast.expr(field) else { return Err("unresolved field".into()) };
+        let Expr::Literal(Value::String(name)) = self.ast.expr(field) else {
+            return Err("unresolved field".into());
+        };
         let of = self.node(of, paid)?;
         let base = u64::from(!is_place(&of) && paid);
         Ok(Node::Select(Box::new(Select { of, field: (**name).into(), optional: true, base })))
@@ -148,7 +153,8 @@ impl Resolver<'_> {
         let function = meant.function;
         let args: Vec<Node> = all.iter().map(|arg| self.node(*arg, true)).collect::<Resolved<_>>()?;
         let overload = if let [only] = meant.overloads.as_slice() { Some(only.id) } else { None };
-        if let ("@in", Some("in_list"), [_, Node::Const(Value::List(list))]) = (function.name, overload, args.as_slice())
+        if let ("@in", Some("in_list"), [_, Node::Const(Value::List(list))]) =
+            (function.name, overload, args.as_slice())
         {
             if list.is_empty() {
                 return Ok(Node::Const(Value::Bool(false)));
@@ -158,11 +164,10 @@ impl Resolver<'_> {
                 return Ok(Node::InSet(Box::new(of), Box::new(set)));
             }
         }
-        if let [Node::Const(value)] = args.as_slice() {
-            if CONVERSIONS.contains(&function.name) {
+        if let [Node::Const(value)] = args.as_slice()
+            && CONVERSIONS.contains(&function.name) {
                 return constant(function, value);
             }
-        }
         let empty = (function.name == "sum").then(|| zero(&self.checked.types[id])).flatten();
         let rule = Rule::of(function.name, overload);
         with_pattern(Call { function, args, rule, empty })
@@ -241,7 +246,9 @@ impl Resolver<'_> {
                 let cost = 2 + if matches!(item, Node::Const(_)) { 0 } else { LIST };
                 Kind::List { filter: filter(self, f)?, item, cost }
             }
-            FoldKind::Map { filter: f, value } => Kind::Map { filter: filter(self, f)?, value: self.node(value, true)? },
+            FoldKind::Map { filter: f, value } => {
+                Kind::Map { filter: filter(self, f)?, value: self.node(value, true)? }
+            }
             FoldKind::Entries { filter: f, entry } => {
                 Kind::Entries { filter: filter(self, f)?, entry: self.node(entry, true)? }
             }
@@ -263,7 +270,11 @@ fn set(list: &List<'static>) -> Option<Entries<'static>> {
     let mut made = Entries::default();
     for item in list.iter() {
         match item.ok()? {
-            value @ (Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::String(_)) => {
+            value @ (Value::Bool(_)
+            | Value::Int(_)
+            | Value::Uint(_)
+            | Value::Double(_)
+            | Value::String(_)) => {
                 made.insert(value, Value::Bool(true));
             }
             _ => return None,
@@ -284,7 +295,9 @@ fn zero(of: &Type) -> Option<Value<'static>> {
 
 fn with_pattern(call: Call) -> Resolved {
     let found = match (regex::precompiled(call.function.name), call.args.get(1)) {
-        (Some(code), Some(Node::Const(value))) => value_of_constant(value).as_str().map(|p| (code, regex::compile(p))),
+        (Some(code), Some(Node::Const(value))) => {
+            value_of_constant(value).as_str().map(|p| (code, regex::compile(p)))
+        }
         _ => None,
     };
     match found {

@@ -52,7 +52,9 @@ impl<'a> Run<'a, '_> {
         match found? {
             Some(value) if optional => Ok(Value::optional(Some(value))),
             Some(value) => Ok(value),
-            None if matches!(of, Value::List(_)) => Err(EvalError::runtime(format!("index out of bounds: {key}"))),
+            None if matches!(of, Value::List(_)) => {
+                Err(EvalError::runtime(format!("index out of bounds: {key}")))
+            }
             None => Err(EvalError::runtime(format!("no such key: {key}"))),
         }
     }

@@ -94,7 +94,9 @@ impl Function {
         let name = self.name;
         match self.style {
             Style::Plain => EvalError::no_such_overload(),
-            Style::Operator(is_operand) if args.first().is_some_and(is_operand) => EvalError::no_such_overload(),
+            Style::Operator(is_operand) if args.first().is_some_and(is_operand) => {
+                EvalError::no_such_overload()
+            }
             Style::Operator(_) => EvalError::runtime(format!("no such overload: {name}")),
             Style::Guarded => {
                 let types: Vec<String> = args.iter().map(|a| a.type_of().name().to_owned()).collect();

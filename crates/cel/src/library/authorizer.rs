@@ -22,6 +22,7 @@ pub struct AccessRequest {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are resources")]
 pub enum Target {
     Path(String),
     Resource(ResourceTarget),
@@ -74,7 +75,11 @@ impl Subject {
     }
 }
 
-const fn method(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn method(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -96,18 +101,26 @@ pub(super) const DECLARED: &[Declared] = &[
     method("name", &[("resourcecheck_name", "ResourceCheck.(string) ResourceCheck")], |args| {
         narrowed(args, |target, text| target.name = text.into())
     }),
-    method("fieldSelector", &[("authorizer_fieldselector", "ResourceCheck.(string) ResourceCheck")], |args| {
-        narrowed(args, |target, text| {
-            let parsed = FieldSelector::parse(text).map_err(|error| error.to_string());
-            target.field_selector = (!text.is_empty()).then(|| (text.to_owned(), parsed));
-        })
-    }),
-    method("labelSelector", &[("authorizer_labelselector", "ResourceCheck.(string) ResourceCheck")], |args| {
-        narrowed(args, |target, text| {
-            let parsed = Selector::parse(text).map_err(|error| error.to_string());
-            target.label_selector = (!text.is_empty()).then(|| (text.to_owned(), parsed));
-        })
-    }),
+    method(
+        "fieldSelector",
+        &[("authorizer_fieldselector", "ResourceCheck.(string) ResourceCheck")],
+        |args| {
+            narrowed(args, |target, text| {
+                let parsed = FieldSelector::parse(text).map_err(|error| error.to_string());
+                target.field_selector = (!text.is_empty()).then(|| (text.to_owned(), parsed));
+            })
+        },
+    ),
+    method(
+        "labelSelector",
+        &[("authorizer_labelselector", "ResourceCheck.(string) ResourceCheck")],
+        |args| {
+            narrowed(args, |target, text| {
+                let parsed = Selector::parse(text).map_err(|error| error.to_string());
+                target.label_selector = (!text.is_empty()).then(|| (text.to_owned(), parsed));
+            })
+        },
+    ),
     method(
         "check",
         &[
@@ -122,7 +135,9 @@ pub(super) const DECLARED: &[Declared] = &[
     method("error", &[("decision_error", "Decision.() string")], |args| {
         decision(args, |d| Value::text(d.error.clone().unwrap_or_default()))
     }),
-    method("allowed", &[("decision_allowed", "Decision.() bool")], |args| decision(args, |d| Value::Bool(d.allowed))),
+    method("allowed", &[("decision_allowed", "Decision.() bool")], |args| {
+        decision(args, |d| Value::Bool(d.allowed))
+    }),
     method("reason", &[("decision_reason", "Decision.() string")], |args| {
         decision(args, |d| Value::text(d.reason.clone()))
     }),
@@ -143,20 +158,26 @@ fn with_text<'v>(args: &'v [Value<'_>]) -> Result<(&'v Special, &'v str), Refuse
 fn path<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match with_text(args)? {
         (Special::Authorizer(_), text) if text.trim().is_empty() => fail("path must not be empty"),
-        (Special::Authorizer(subject), text) => Ok(special(Special::PathCheck(subject.clone(), text.to_owned()))),
+        (Special::Authorizer(subject), text) => {
+            Ok(special(Special::PathCheck(subject.clone(), text.to_owned())))
+        }
         _ => Err(Refused::NoOverload),
     }
 }
 
 fn group<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match with_text(args)? {
-        (Special::Authorizer(subject), text) => Ok(special(Special::GroupCheck(subject.clone(), text.to_owned()))),
+        (Special::Authorizer(subject), text) => {
+            Ok(special(Special::GroupCheck(subject.clone(), text.to_owned())))
+        }
         _ => Err(Refused::NoOverload),
     }
 }
 
 fn service_account<'a>(args: &[Value<'a>]) -> Outcome<'a> {
-    let ((Special::Authorizer(subject), namespace), Some(Value::String(name))) = (with_text(args)?, args.get(2)) else {
+    let ((Special::Authorizer(subject), namespace), Some(Value::String(name))) =
+        (with_text(args)?, args.get(2))
+    else {
         return Err(Refused::NoOverload);
     };
     if !names::dns1123_subdomain(name).is_empty() {
@@ -173,7 +194,8 @@ fn resource<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match with_text(args)? {
         (Special::GroupCheck(..), text) if text.trim().is_empty() => fail("resource must not be empty"),
         (Special::GroupCheck(subject, group), text) => {
-            let target = ResourceTarget { group: group.clone(), resource: text.to_owned(), ..Default::default() };
+            let target =
+                ResourceTarget { group: group.clone(), resource: text.to_owned(), ..Default::default() };
             Ok(special(Special::ResourceCheck(subject.clone(), Box::new(target))))
         }
         _ => Err(Refused::NoOverload),
@@ -194,7 +216,9 @@ fn narrowed<'a>(args: &[Value<'a>], set: fn(&mut ResourceTarget, &str)) -> Outco
 fn check<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match with_text(args)? {
         (Special::PathCheck(subject, path), verb) => subject.ask(verb, Target::Path(path.clone())),
-        (Special::ResourceCheck(subject, target), verb) => subject.ask(verb, Target::Resource((**target).clone())),
+        (Special::ResourceCheck(subject, target), verb) => {
+            subject.ask(verb, Target::Resource((**target).clone()))
+        }
         _ => Err(Refused::NoOverload),
     }
 }

@@ -19,7 +19,11 @@ pub(super) const DECLARED: &[Declared] = &[
     conversion("type", &[("type", "(A) type(A)")], |args| Ok(Value::Type(args[0].type_of()))),
     conversion("dyn", &[("to_dyn", "(A) dyn")], |args| Ok(args[0].clone())),
     conversion("bool", &[("bool_to_bool", "(bool) bool"), ("string_to_bool", "(string) bool")], to_bool),
-    conversion("bytes", &[("bytes_to_bytes", "(bytes) bytes"), ("string_to_bytes", "(string) bytes")], to_bytes),
+    conversion(
+        "bytes",
+        &[("bytes_to_bytes", "(bytes) bytes"), ("string_to_bytes", "(string) bytes")],
+        to_bytes,
+    ),
     conversion(
         "double",
         &[
@@ -113,7 +117,9 @@ fn to_double<'a>(args: &[Value<'a>]) -> Outcome<'a> {
         Value::Double(n) => Ok(Value::Double(*n)),
         Value::Int(n) => Ok(Value::Double(*n as f64)),
         Value::Uint(n) => Ok(Value::Double(*n as f64)),
-        Value::String(s) => numbers::parse_double(s).map_or_else(|| unreadable(&Type::Double), |n| Ok(Value::Double(n))),
+        Value::String(s) => {
+            numbers::parse_double(s).map_or_else(|| unreadable(&Type::Double), |n| Ok(Value::Double(n)))
+        }
         _ => Err(Refused::NoOverload),
     }
 }
@@ -121,7 +127,9 @@ fn to_double<'a>(args: &[Value<'a>]) -> Outcome<'a> {
 fn to_duration<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     match &args[0] {
         Value::Duration(n) => Ok(Value::Duration(*n)),
-        Value::String(s) => time::parse_duration(s).map_or_else(|| unreadable(&Type::Duration), |n| Ok(Value::Duration(n))),
+        Value::String(s) => {
+            time::parse_duration(s).map_or_else(|| unreadable(&Type::Duration), |n| Ok(Value::Duration(n)))
+        }
         _ => Err(Refused::NoOverload),
     }
 }
@@ -130,7 +138,9 @@ fn to_int<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     let converted = match &args[0] {
         Value::Int(n) | Value::Duration(n) => Some(*n),
         // Beyond 2^63 - 1024 a double is no int64.
-        Value::Double(n) if *n > -9_223_372_036_854_775_808.0 && *n < 9_223_372_036_854_775_808.0 => Some(*n as i64),
+        Value::Double(n) if *n > -9_223_372_036_854_775_808.0 && *n < 9_223_372_036_854_775_808.0 => {
+            Some(*n as i64)
+        }
         Value::Double(_) => None,
         Value::Uint(n) => i64::try_from(*n).ok(),
         Value::Timestamp(t) => Some(t.seconds),
@@ -147,7 +157,9 @@ fn to_uint<'a>(args: &[Value<'a>]) -> Outcome<'a> {
         Value::Double(n) if *n >= 0.0 && *n < 18_446_744_073_709_551_616.0 => Some(*n as u64),
         Value::Double(_) => None,
         Value::String(s) if s.starts_with('+') => return unreadable(&Type::Uint),
-        Value::String(s) => return s.parse().map_or_else(|_| unreadable(&Type::Uint), |n| Ok(Value::Uint(n))),
+        Value::String(s) => {
+            return s.parse().map_or_else(|_| unreadable(&Type::Uint), |n| Ok(Value::Uint(n)));
+        }
         _ => return Err(Refused::NoOverload),
     };
     converted.map_or_else(|| fail("unsigned integer overflow"), |n| Ok(Value::Uint(n)))

@@ -6,11 +6,19 @@ use super::contains;
 use crate::functions::{Code, Declared, Outcome, Refused, Style, fail, find};
 use crate::value::{List, Value};
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
-const fn plain(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn plain(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Plain }
 }
 
@@ -168,7 +176,9 @@ fn extreme<'a>(args: &[Value<'a>], name: &str, replace: Ordering) -> Outcome<'a>
 }
 
 fn slice<'a>(args: &[Value<'a>]) -> Outcome<'a> {
-    let [Value::List(list), Value::Int(start), Value::Int(end)] = args else { return Err(Refused::NoOverload) };
+    let [Value::List(list), Value::Int(start), Value::Int(end)] = args else {
+        return Err(Refused::NoOverload);
+    };
     let refuse = |why: String| fail(format!("cannot slice({start}, {end}), {why}"));
     let (Ok(from), Ok(to)) = (usize::try_from(*start), usize::try_from(*end)) else {
         return refuse("negative indexes not supported".into());
@@ -224,9 +234,7 @@ fn range<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     const MOST: i64 = 1_000_000;
     match args[0] {
         Value::Int(n) if n < 0 => fail(format!("lists.range: size must be non-negative, got {n}")),
-        Value::Int(n) if n > MOST => {
-            fail(format!("lists.range: size {n} exceeds maximum allowed ({MOST})"))
-        }
+        Value::Int(n) if n > MOST => fail(format!("lists.range: size {n} exceeds maximum allowed ({MOST})")),
         Value::Int(n) => Ok(Value::List(List::from((0..n).map(Value::Int).collect::<Vec<_>>()))),
         _ => Err(Refused::NoOverload),
     }

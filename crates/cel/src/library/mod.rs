@@ -112,7 +112,13 @@ impl Special {
     /// Elements for the cost of what goes through it.
     pub(crate) fn size(&self) -> u64 {
         match self {
-            Self::Ip(ip) => if ip.is_ipv4() { 4 } else { 16 },
+            Self::Ip(ip) => {
+                if ip.is_ipv4() {
+                    4
+                } else {
+                    16
+                }
+            }
             Self::Cidr(cidr) => u64::from(cidr.bits.div_ceil(8)),
             _ => 1,
         }

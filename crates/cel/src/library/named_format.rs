@@ -46,7 +46,11 @@ impl Format {
     }
 }
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -103,7 +107,8 @@ fn as_name(prefix: &str) -> String {
 
 fn is_uuid(text: &str) -> bool {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let dashed = text.len() == 36 && text.bytes().enumerate().all(|(at, c)| (c == b'-') == matches!(at, 8 | 13 | 18 | 23));
+    let dashed = text.len() == 36
+        && text.bytes().enumerate().all(|(at, c)| (c == b'-') == matches!(at, 8 | 13 | 18 | 23));
     (dashed || text.len() == 32) && digits.len() == 32 && digits.bytes().all(|c| c.is_ascii_hexdigit())
 }
 

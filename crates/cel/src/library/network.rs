@@ -29,7 +29,11 @@ impl Cidr {
     }
 }
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -42,14 +46,18 @@ pub(super) const DECLARED: &[Declared] = &[
         let text = text(&args[0])?;
         Ok(Value::Bool(parse_ip(text)?.to_string() == text))
     }),
-    function("isIP", &[("is_ip", "(string) bool")], |args| Ok(Value::Bool(parse_ip(text(&args[0])?).is_ok()))),
+    function("isIP", &[("is_ip", "(string) bool")], |args| {
+        Ok(Value::Bool(parse_ip(text(&args[0])?).is_ok()))
+    }),
     function("family", &[("ip_family", "Ip.() int")], |args| {
         Ok(Value::Int(if ip(&args[0])?.is_ipv4() { 4 } else { 6 }))
     }),
     function("isUnspecified", &[("ip_is_unspecified", "Ip.() bool")], |args| {
         Ok(Value::Bool(ip(&args[0])?.is_unspecified()))
     }),
-    function("isLoopback", &[("ip_is_loopback", "Ip.() bool")], |args| Ok(Value::Bool(ip(&args[0])?.is_loopback()))),
+    function("isLoopback", &[("ip_is_loopback", "Ip.() bool")], |args| {
+        Ok(Value::Bool(ip(&args[0])?.is_loopback()))
+    }),
     function("isLinkLocalMulticast", &[("ip_is_link_local_multicast", "Ip.() bool")], |args| {
         Ok(Value::Bool(is_link_local_multicast(ip(&args[0])?)))
     }),
@@ -130,11 +138,10 @@ fn is_mapped(ip: IpAddr) -> bool {
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, Refused> {
-    if let Some((address, zone)) = text.split_once('%') {
-        if !zone.is_empty() && address.parse::<std::net::Ipv6Addr>().is_ok() {
+    if let Some((address, zone)) = text.split_once('%')
+        && !zone.is_empty() && address.parse::<std::net::Ipv6Addr>().is_ok() {
             return fail(format!("IP address {text:?} with zone value is not allowed"));
         }
-    }
     match text.parse::<IpAddr>() {
         Ok(ip) if is_mapped(ip) => fail(format!("IPv4-mapped IPv6 address {text:?} is not allowed")),
         Ok(ip) => Ok(ip),
@@ -151,7 +158,9 @@ fn why_no_ip(text: &str) -> &'static str {
     match text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]) {
         Some(b'.') if octets.clone().any(str::is_empty) => "IPv4 field must have at least one digit",
         Some(b'.') if text.bytes().any(|c| !c.is_ascii_digit() && c != b'.') => "unexpected character",
-        Some(b'.') if octets.clone().any(|o| o.len() > 1 && o.starts_with('0')) => "IPv4 field has octet with leading zero",
+        Some(b'.') if octets.clone().any(|o| o.len() > 1 && o.starts_with('0')) => {
+            "IPv4 field has octet with leading zero"
+        }
         Some(b'.') if octets.clone().any(|o| o.parse::<u8>().is_err()) => "IPv4 field has value >255",
         Some(b'.') if octets.count() < 4 => "IPv4 address too short",
         Some(b'.') => "IPv4 address too long",
@@ -171,7 +180,9 @@ fn parse_cidr(text: &str) -> Result<Cidr, Refused> {
     if is_mapped(ip) {
         return fail(format!("{what}: IPv4-mapped IPv6 address {text:?} is not allowed"));
     }
-    let plain = !bits.is_empty() && bits.bytes().all(|c| c.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'));
+    let plain = !bits.is_empty()
+        && bits.bytes().all(|c| c.is_ascii_digit())
+        && (bits == "0" || !bits.starts_with('0'));
     let most = if ip.is_ipv4() { 32 } else { 128 };
     match bits.parse::<u16>() {
         Ok(bits) if plain && bits <= most => Ok(Cidr { ip, bits: bits as u8 }),

@@ -21,7 +21,9 @@ pub(crate) fn go_double(n: f64) -> String {
 /// What Go's `ParseFloat` reads.
 pub(crate) fn parse_double(text: &str) -> Option<f64> {
     let body = text.trim_start_matches(['+', '-']);
-    let word = body.eq_ignore_ascii_case("inf") || body.eq_ignore_ascii_case("infinity") || body.eq_ignore_ascii_case("nan");
+    let word = body.eq_ignore_ascii_case("inf")
+        || body.eq_ignore_ascii_case("infinity")
+        || body.eq_ignore_ascii_case("nan");
     if !word && !body.bytes().next().is_some_and(|c| c.is_ascii_digit() || c == b'.') {
         return None;
     }

@@ -10,7 +10,11 @@ use super::Special;
 use crate::functions::{Code, Declared, Refused, Style, fail};
 use crate::value::Value;
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -25,7 +29,9 @@ pub(super) const DECLARED: &[Declared] = &[
         let text = args[0].as_str().ok_or(Refused::NoOverload)?;
         Ok(Value::Bool(text.parse::<Quantity>().is_ok()))
     }),
-    function("sign", &[("quantity_sign", "(Quantity) int")], |args| Ok(Value::Int(of(&args[0])?.sign().into()))),
+    function("sign", &[("quantity_sign", "(Quantity) int")], |args| {
+        Ok(Value::Int(of(&args[0])?.sign().into()))
+    }),
     function(
         "isGreaterThan",
         &[
@@ -36,7 +42,10 @@ pub(super) const DECLARED: &[Declared] = &[
     ),
     function(
         "isLessThan",
-        &[("quantity_is_less_than", "Quantity.(Quantity) bool"), ("semver_is_less_than", "Semver.(Semver) bool")],
+        &[
+            ("quantity_is_less_than", "Quantity.(Quantity) bool"),
+            ("semver_is_less_than", "Semver.(Semver) bool"),
+        ],
         |args| Ok(Value::Bool(order(args)?.is_lt())),
     ),
     function(

@@ -31,7 +31,11 @@ impl Version {
     }
 }
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -125,7 +129,11 @@ fn number(what: &str, text: &str) -> Result<u64, String> {
 
 fn check_text(what: &str, part: &str) -> Result<(), String> {
     if part.is_empty() {
-        return Err(if what == "Prerelease" { "Prerelease is empty".into() } else { "Build meta data is empty".to_owned() });
+        return Err(if what == "Prerelease" {
+            "Prerelease is empty".into()
+        } else {
+            "Build meta data is empty".to_owned()
+        });
     }
     let good = part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
     if good { Ok(()) } else { Err(format!("Invalid character(s) found in {} {part:?}", what.to_lowercase())) }
@@ -139,5 +147,7 @@ fn pre_release(part: &str) -> Result<Pre, String> {
     if part.len() > 1 && part.starts_with('0') {
         return Err(format!("Numeric PreRelease version must not contain leading zeroes {part:?}"));
     }
-    part.parse().map(Pre::Number).map_err(|_| format!("strconv.ParseUint: parsing {part:?}: value out of range"))
+    part.parse()
+        .map(Pre::Number)
+        .map_err(|_| format!("strconv.ParseUint: parsing {part:?}: value out of range"))
 }

@@ -4,7 +4,11 @@ use super::contains;
 use crate::functions::{Code, Declared, Refused, Style};
 use crate::value::{List, Value};
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 

@@ -72,7 +72,9 @@ fn unrecognized(verb: char) -> String {
 /// The precision where one is written, and what follows it.
 fn precision(text: &str) -> Result<(Option<usize>, &str), Refused> {
     let Some(rest) = text.strip_prefix('.') else { return Ok((None, text)) };
-    let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) else { return fail(format!("{PARSING}: {NO_END}")) };
+    let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) else {
+        return fail(format!("{PARSING}: {NO_END}"));
+    };
     match rest[..end].parse::<usize>() {
         Ok(n) => Ok((Some(n.min(MOST_DIGITS)), &rest[end..])),
         Err(_) => {
@@ -103,7 +105,8 @@ pub(crate) fn check(pattern: &str, args: &[&Type]) -> Result<(), (Option<usize>,
         let Some(of) = args.get(at) else { return Err(whole(format!("index {at} out of range"))) };
         let (_, tail) = precision(rest).map_err(|refused| whole(text(refused)))?;
         let verb = tail.chars().next().unwrap_or('%');
-        let clause = CLAUSES.iter().find(|(known, ..)| *known == verb).ok_or_else(|| whole(unrecognized(verb)))?;
+        let clause =
+            CLAUSES.iter().find(|(known, ..)| *known == verb).ok_or_else(|| whole(unrecognized(verb)))?;
         if !(clause.2)(of) {
             let message = format!("error during formatting: {}, was given {}", clause.1, of.name());
             return Err((Some(at), message));
@@ -126,7 +129,9 @@ const HEX: &str = "only integers, byte buffers, and strings can be formatted as 
 
 const CLAUSES: [Clause; 8] = [
     ('s', STRINGS, |of| !matches!(of, Type::Optional(_) | Type::Object(_) | Type::Opaque(_))),
-    ('d', "decimal clause can only be used on integers", |of| matches!(of, Type::Dyn | Type::Int | Type::Uint)),
+    ('d', "decimal clause can only be used on integers", |of| {
+        matches!(of, Type::Dyn | Type::Int | Type::Uint)
+    }),
     ('f', "fixed-point clause can only be used on doubles", is_double),
     ('e', "scientific clause can only be used on doubles", is_double),
     ('b', "only integers and bools can be formatted as binary", |of| {
@@ -154,9 +159,7 @@ fn string(arg: &Value<'_>) -> Result<String, Refused> {
     match arg {
         Value::List(list) => list_text(list),
         Value::Map(map) => map_text(map),
-        Value::Special(_) | Value::Object(_) | Value::Optional(_) | Value::Preserved(_) => {
-            only(STRINGS, arg)
-        }
+        Value::Special(_) | Value::Object(_) | Value::Optional(_) | Value::Preserved(_) => only(STRINGS, arg),
         other => Ok(other.to_string()),
     }
 }
@@ -174,7 +177,10 @@ fn literal(value: &Value<'_>) -> Result<String, Refused> {
         Value::List(list) => list_text(list)?,
         Value::Map(map) => map_text(map)?,
         Value::Special(_) | Value::Object(_) | Value::Optional(_) | Value::Preserved(_) => {
-            return fail(format!("error during formatting: no formatting function for {}", value.type_of().name()));
+            return fail(format!(
+                "error during formatting: no formatting function for {}",
+                value.type_of().name()
+            ));
         }
         other => other.to_string(),
     })
@@ -209,7 +215,9 @@ fn decimal(arg: &Value<'_>) -> Result<String, Refused> {
 fn number(arg: &Value<'_>, clause: &str) -> Result<f64, Refused> {
     match arg {
         Value::Double(n) => Ok(*n),
-        Value::String(s) if matches!(&**s, "NaN" | "Infinity" | "-Infinity") => Ok(parse_double(s).unwrap_or(f64::NAN)),
+        Value::String(s) if matches!(&**s, "NaN" | "Infinity" | "-Infinity") => {
+            Ok(parse_double(s).unwrap_or(f64::NAN))
+        }
         _ => only(&format!("{clause} clause can only be used on doubles"), arg),
     }
 }

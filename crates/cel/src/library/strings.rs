@@ -4,11 +4,19 @@
 use crate::functions::{Code, Declared, Outcome, Refused, Style, fail};
 use crate::value::{List, Value};
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
-const fn plain(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn plain(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Plain }
 }
 
@@ -65,14 +73,19 @@ pub(super) const DECLARED: &[Declared] = &[
     ),
     function(
         "substring",
-        &[("string_substring_int", "string.(int) string"), ("string_substring_int_int", "string.(int, int) string")],
+        &[
+            ("string_substring_int", "string.(int) string"),
+            ("string_substring_int_int", "string.(int, int) string"),
+        ],
         substring,
     ),
     function("trim", &[("string_trim", "string.() string")], |args| {
         // Go counts the same characters as white space, but for one that it does not.
         Ok(Value::text(text(&args[0])?.trim_matches(|c: char| c.is_whitespace() && c != '\u{200b}')))
     }),
-    function("strings.quote", &[("strings_quote", "(string) string")], |args| Ok(Value::text(quote(text(&args[0])?)))),
+    function("strings.quote", &[("strings_quote", "(string) string")], |args| {
+        Ok(Value::text(quote(text(&args[0])?)))
+    }),
     function(
         "join",
         &[("list_join", "list(string).() string"), ("list_join_string", "list(string).(string) string")],

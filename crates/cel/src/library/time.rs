@@ -123,7 +123,9 @@ pub(crate) fn format(t: Timestamp) -> String {
     }
     match t.offset {
         0 => out.push('Z'),
-        n => out.push_str(&format!("{}{:02}:{:02}", if n < 0 { '-' } else { '+' }, n.abs() / 60, n.abs() % 60)),
+        n => {
+            out.push_str(&format!("{}{:02}:{:02}", if n < 0 { '-' } else { '+' }, n.abs() / 60, n.abs() % 60))
+        }
     }
     out
 }

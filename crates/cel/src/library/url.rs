@@ -19,7 +19,11 @@ pub struct Url {
     query: String,
 }
 
-const fn function(name: &'static str, overloads: &'static [(&'static str, &'static str)], code: Code) -> Declared {
+const fn function(
+    name: &'static str,
+    overloads: &'static [(&'static str, &'static str)],
+    code: Code,
+) -> Declared {
     Declared { name, overloads, code, style: Style::Guarded }
 }
 
@@ -33,7 +37,9 @@ pub(super) const DECLARED: &[Declared] = &[
     function("isURL", &[("is_url_string", "(string) bool")], |args| {
         Ok(Value::Bool(parse(args[0].as_str().ok_or(Refused::NoOverload)?).is_ok()))
     }),
-    function("getScheme", &[("url_get_scheme", "Url.() string")], |args| part(args, |url| url.scheme.clone())),
+    function("getScheme", &[("url_get_scheme", "Url.() string")], |args| {
+        part(args, |url| url.scheme.clone())
+    }),
     function("getHost", &[("url_get_host", "Url.() string")], |args| part(args, |url| url.host.clone())),
     function("getHostname", &[("url_get_hostname", "Url.() string")], |args| {
         part(args, |url| split_port(&url.host).0.trim_start_matches('[').trim_end_matches(']').to_owned())
@@ -41,7 +47,9 @@ pub(super) const DECLARED: &[Declared] = &[
     function("getPort", &[("url_get_port", "Url.() string")], |args| {
         part(args, |url| split_port(&url.host).1.to_owned())
     }),
-    function("getEscapedPath", &[("url_get_escaped_path", "Url.() string")], |args| part(args, |url| url.path.clone())),
+    function("getEscapedPath", &[("url_get_escaped_path", "Url.() string")], |args| {
+        part(args, |url| url.path.clone())
+    }),
     function("getQuery", &[("url_get_query", "Url.() map(string, list(string))")], query),
 ];
 
@@ -98,7 +106,10 @@ fn decoded(text: &str) -> Option<String> {
 /// Host and port, without their colon.
 fn split_port(host: &str) -> (&str, &str) {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) && !(name.starts_with('[') && !name.ends_with(']')) => {
+        Some((name, port))
+            if port.bytes().all(|c| c.is_ascii_digit())
+                && !(name.starts_with('[') && !name.ends_with(']')) =>
+        {
             (name, port)
         }
         _ => (host, ""),

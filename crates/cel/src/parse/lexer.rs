@@ -28,8 +28,8 @@ pub(super) enum Kind {
 }
 
 const SIGNS: [&str; 26] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}", "(", ")", ".", ",", "-", "!", "?", ":", "+",
-    "*", "/", "%", "=", "|",
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}", "(", ")", ".", ",", "-", "!", "?", ":",
+    "+", "*", "/", "%", "=", "|",
 ];
 
 /// Pieces that are no tokens: (start, end).
@@ -73,7 +73,7 @@ impl Lexer<'_> {
     fn fault(&mut self, start: usize) {
         let begun = match self.peek(0) {
             b'=' | b'|' | b'&' => start + 1,
-            _ => self.text_end(start).map_or_else(|stopped| stopped, |end| end),
+            _ => self.text_end(start).unwrap_or_else(|stopped| stopped),
         };
         let bad = self.source.get(begun..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         self.at = (begun + bad).max(start + 1);
@@ -188,7 +188,9 @@ impl Lexer<'_> {
         while let Some(c) = self.bytes.get(at) {
             match *c {
                 c if c == quote && !triple => return Ok(at + 1),
-                c if c == quote && self.byte(at + 1) == quote && self.byte(at + 2) == quote => return Ok(at + 3),
+                c if c == quote && self.byte(at + 1) == quote && self.byte(at + 2) == quote => {
+                    return Ok(at + 3);
+                }
                 b'\n' | b'\r' if !triple => return Err(at),
                 b'\\' if !raw => at = self.escape_end(at)?,
                 _ => at += 1,
@@ -200,7 +202,8 @@ impl Lexer<'_> {
     /// Where an escape ends; Err: at the character that makes it none.
     fn escape_end(&self, at: usize) -> Result<usize, usize> {
         let of = |digits: usize, good: fn(&u8) -> bool, from: usize| {
-            let found = self.bytes[from.min(self.bytes.len())..].iter().take(digits).take_while(|c| good(c)).count();
+            let found =
+                self.bytes[from.min(self.bytes.len())..].iter().take(digits).take_while(|c| good(c)).count();
             if found == digits { Ok(from + digits) } else { Err(from + found) }
         };
         match self.byte(at + 1) {

@@ -26,7 +26,9 @@ impl Parser<'_> {
 
     pub(super) fn receiver_call(&mut self, at: usize, function: &str, target: Id, args: Vec<Id>) -> Parsed {
         match (function, args.len()) {
-            ("all" | "exists" | "exists_one", 2 | 3) | ("existsOne", 3) => self.quantifier(at, function, target, &args),
+            ("all" | "exists" | "exists_one", 2 | 3) | ("existsOne", 3) => {
+                self.quantifier(at, function, target, &args)
+            }
             ("map", 2 | 3) | ("filter", 2) => self.list_macro(at, function, target, &args),
             ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {
                 self.transform(at, function, target, &args)
@@ -117,15 +119,7 @@ impl Parser<'_> {
         self.push(at, Expr::Ident(ACCU.into()))
     }
 
-    fn fold(
-        &mut self,
-        vars: Vars,
-        kind: FoldKind,
-        init: Id,
-        condition: Id,
-        step: Id,
-        result: Id,
-    ) -> Parsed {
+    fn fold(&mut self, vars: Vars, kind: FoldKind, init: Id, condition: Id, step: Id, result: Id) -> Parsed {
         let Vars { at, range, var, var2 } = vars;
         let accu = ACCU.into();
         let fold = Fold { kind, range, var, var2, accu, init, condition, step, result };
@@ -133,14 +127,7 @@ impl Parser<'_> {
     }
 
     /// A fold over all elements whose accumulator grows by `more`, maybe only where `filter` holds.
-    fn collect(
-        &mut self,
-        vars: Vars,
-        kind: FoldKind,
-        empty: Expr,
-        more: Id,
-        filter: Option<Id>,
-    ) -> Parsed {
+    fn collect(&mut self, vars: Vars, kind: FoldKind, empty: Expr, more: Id, filter: Option<Id>) -> Parsed {
         let at = vars.at;
         let init = self.push(at, empty);
         let condition = self.push(at, Expr::Literal(Value::Bool(true)));
@@ -205,7 +192,8 @@ impl Parser<'_> {
             return Ok(self.error(self.nodes[args[0]].at, message));
         };
         let name = name.clone();
-        let method = |function: &str| Expr::Call { function: function.into(), target: Some(target), args: Vec::new() };
+        let method =
+            |function: &str| Expr::Call { function: function.into(), target: Some(target), args: Vec::new() };
         let has = self.grow(at, method("hasValue"))?;
         let init = self.grow(at, method("value"))?;
         let bound = self.bind(at, &name, init, args[1])?;
@@ -217,6 +205,11 @@ impl Parser<'_> {
     /// The list sorted by the keys that the expression makes of its items.
     fn sort_by(&mut self, at: usize, target: Id, args: &[Id]) -> Parsed {
         const INPUT: &str = "@__sortBy_input__";
+        if matches!(self.nodes[target].expr, Expr::Literal(_) | Expr::Map(_) | Expr::Struct { .. }) {
+            let message =
+                "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+            return Ok(self.error(self.nodes[target].at, message));
+        }
         let input = |p: &mut Self| p.push(at, Expr::Ident(INPUT.into()));
         let mapped = input(self);
         let keys = self.list_macro(at, "map", mapped, args)?;

@@ -23,13 +23,46 @@ const MAX_NESTING: usize = 250;
 /// Nodes from the root to a leaf: what checker and evaluator walk recursively.
 const MAX_DEPTH: u16 = 400;
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 /// What can be expected where an expression begins, in the order of the messages; the marked ones only at some places.
 const EXPECTED: [&str; 20] = [
-    "'['", "?']'", "'{'", "?'}'", "'('", "?')'", "'.'", "?','", "'-'", "'!'", "?'?'", "'true'", "'false'", "'null'",
-    "NUM_FLOAT", "NUM_INT", "NUM_UINT", "STRING", "BYTES", "IDENTIFIER",
+    "'['",
+    "?']'",
+    "'{'",
+    "?'}'",
+    "'('",
+    "?')'",
+    "'.'",
+    "?','",
+    "'-'",
+    "'!'",
+    "?'?'",
+    "'true'",
+    "'false'",
+    "'null'",
+    "NUM_FLOAT",
+    "NUM_INT",
+    "NUM_UINT",
+    "STRING",
+    "BYTES",
+    "IDENTIFIER",
 ];
 
 /// The beginnings of an expression, and what else may stand there.
@@ -45,7 +78,8 @@ fn beginnings(also: &str) -> String {
 pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Fault>> {
     let size = source.chars().count();
     if size > MAX_CODE_POINTS {
-        let message = format!("expression code point size exceeds limit: size: {size}, limit {MAX_CODE_POINTS}");
+        let message =
+            format!("expression code point size exceeds limit: size: {size}, limit {MAX_CODE_POINTS}");
         return Err(vec![Fault { at: None, message }]);
     }
     let (tokens, faults) = lexer::tokens(source);
@@ -167,10 +201,8 @@ impl Parser<'_> {
     }
 
     fn too_deep<T>(&mut self) -> Parsed<T> {
-        self.faults.push(Fault {
-            at: None,
-            message: format!("expression recursion limit exceeded: {MAX_NESTING}"),
-        });
+        self.faults
+            .push(Fault { at: None, message: format!("expression recursion limit exceeded: {MAX_NESTING}") });
         Err(Stop)
     }
 
@@ -366,7 +398,9 @@ impl Parser<'_> {
     fn no_name(&mut self, of: Id, found: Token, optional: bool) -> Parsed {
         let text = if found.kind == Kind::End { "" } else { self.text(found) }.to_owned();
         let message = match found.kind {
-            Kind::True | Kind::False | Kind::Null => format!("mismatched input '{text}' expecting IDENTIFIER"),
+            Kind::True | Kind::False | Kind::Null => {
+                format!("mismatched input '{text}' expecting IDENTIFIER")
+            }
             _ if optional => {
                 let shown = if text.is_empty() { "<EOF>" } else { &text };
                 format!("mismatched input '{shown}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}")

@@ -38,3 +38,30 @@ fn hostile_nesting_is_refused() {
     }
     assert!(faults(&("a".to_owned() + &"&&a".repeat(10_000))).is_empty());
 }
+
+/// A generator that is the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+#[test]
+fn broken_texts_are_refused_and_nothing_worse() {
+    let pieces = [
+        "a", "é", "'", "\"", "\\", "x", "(", ")", "[", "]", "{", "}", "?", ":", ".", ",", "1", "1.5", "0x",
+        "u", "b'", "r\"", "'''", "\n", " ", "in", "true", "&&", "|", "=", "==", "!", "-", "`", "//", "has(",
+        ".map(", "😀", "\\u12",
+    ];
+    let mut dice = Dice(7);
+    for _ in 0..20_000 {
+        let source: String = (0..dice.roll(12)).map(|_| pieces[dice.roll(pieces.len())]).collect();
+        if let Err(found) = parse(&source) {
+            assert!(!found.is_empty(), "{source}");
+            assert!(found.iter().all(|f| f.at.is_none_or(|at| source.is_char_boundary(at))), "{source}");
+        }
+    }
+}

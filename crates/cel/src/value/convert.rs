@@ -62,7 +62,10 @@ fn entries(map: &super::Map<'_>, depth: usize) -> Result<api::Value, EvalError> 
     for at in 0..map.len() {
         let (Some(key), Some(value)) = (map.key_at(at), map.value_at(at)) else { continue };
         let Value::String(name) = &key else {
-            return Err(EvalError::runtime(format!("map key {key} is of type {}, not string", key.type_of().name())));
+            return Err(EvalError::runtime(format!(
+                "map key {key} is of type {}, not string",
+                key.type_of().name()
+            )));
         };
         out.insert(&**name, tree(&value?, depth + 1)?);
     }
@@ -94,7 +97,9 @@ fn misnamed(value: &Value<'_>, path: &str, faults: &mut Vec<String>) {
             list.iter().flatten().for_each(|item| misnamed(&item, path, faults));
         }
         Value::Map(map) if map.node().is_none() => {
-            (0..map.len()).filter_map(|at| map.value_at(at)?.ok()).for_each(|item| misnamed(&item, path, faults));
+            (0..map.len())
+                .filter_map(|at| map.value_at(at)?.ok())
+                .for_each(|item| misnamed(&item, path, faults));
         }
         _ => {}
     }

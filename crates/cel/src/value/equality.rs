@@ -41,7 +41,9 @@ impl Value<'_> {
             (Value::Double(a), Value::Int(b)) => return double_order(*a, (*b).into()),
             (Value::Double(a), Value::Uint(b)) => return double_order(*a, (*b).into()),
             (Value::Int(a), Value::Double(b)) => return double_order(*b, (*a).into()).map(Ordering::reverse),
-            (Value::Uint(a), Value::Double(b)) => return double_order(*b, (*a).into()).map(Ordering::reverse),
+            (Value::Uint(a), Value::Double(b)) => {
+                return double_order(*b, (*a).into()).map(Ordering::reverse);
+            }
             _ => return None,
         })
     }

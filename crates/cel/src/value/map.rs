@@ -67,7 +67,8 @@ impl<'a> Entries<'a> {
         }
         self.list.push((key, value));
         if self.list.len() == SHORT + 1 {
-            self.index = self.list.iter().enumerate().filter_map(|(at, (k, _))| Some((Key::of(k)?, at))).collect();
+            self.index =
+                self.list.iter().enumerate().filter_map(|(at, (k, _))| Some((Key::of(k)?, at))).collect();
         } else if self.list.len() > SHORT {
             let at = self.list.len() - 1;
             self.index.extend(Key::of(&self.list[at].0).map(|key| (key, at)));

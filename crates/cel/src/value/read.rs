@@ -56,7 +56,9 @@ pub(crate) fn read<'a>(node: &'a api::Value, schema: &'a Schema) -> Result<Value
         (Kind::Any | Kind::Of(_), _) => Ok(dynamic(node)),
         (Kind::Preserved, _) => Ok(Value::Preserved(node)),
         (_, api::Value::Null) if schema.nullable => Ok(Value::Null),
-        (_, api::Value::Null) => Err(EvalError::runtime("invalid data, got null for schema with nullable=false")),
+        (_, api::Value::Null) => {
+            Err(EvalError::runtime("invalid data, got null for schema with nullable=false"))
+        }
         (Kind::Object(object), _) if object.has_any_field() => Ok(dynamic(node)),
         (Kind::IntOrString, api::Value::Int(_) | api::Value::String(_)) => Ok(dynamic(node)),
         (Kind::Bool, api::Value::Bool(b)) => Ok(Value::Bool(*b)),
@@ -111,9 +113,9 @@ fn string<'a>(kind: &Kind, text: &'a str) -> Result<Value<'a>, EvalError> {
             let decoded = base64::engine::general_purpose::STANDARD.decode(text);
             decoded.map(|b| Value::Bytes(Arc::from(b))).map_err(|_| bad("byte formatted string"))
         }
-        Kind::Timestamp => {
-            crate::library::time::read(text).map(Value::Timestamp).ok_or_else(|| bad("date-time formatted string"))
-        }
+        Kind::Timestamp => crate::library::time::read(text)
+            .map(Value::Timestamp)
+            .ok_or_else(|| bad("date-time formatted string")),
         Kind::Date => {
             let read = crate::library::time::read(&format!("{text}T00:00:00Z")).filter(|_| text.len() == 10);
             read.map(Value::Timestamp).ok_or_else(|| bad("date formatted string"))
