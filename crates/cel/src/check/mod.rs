@@ -118,11 +118,12 @@ impl Checker<'_> {
     fn ident(&mut self, id: Id, name: &str) -> Type {
         let global = name.strip_prefix('.');
         if global.is_none()
-            && let Some((_, of)) = self.locals.iter().rev().find(|(local, _)| **local == *name) {
-                let of = of.clone();
-                self.refs[id] = Some(Ref::Local);
-                return of;
-            }
+            && let Some((_, of)) = self.locals.iter().rev().find(|(local, _)| **local == *name)
+        {
+            let of = of.clone();
+            self.refs[id] = Some(Ref::Local);
+            return of;
+        }
         match self.global(id, global.unwrap_or(name)) {
             Some(found) => found,
             None => self.undeclared(id, name),
@@ -151,10 +152,12 @@ impl Checker<'_> {
     }
 
     fn select(&mut self, id: Id, of: Id, field: &str, test: bool) -> Type {
-        if !test && let Some(name) = self.dotted(id)
-            && let Some(found) = self.global(id, &name) {
-                return found;
-            }
+        if !test
+            && let Some(name) = self.dotted(id)
+            && let Some(found) = self.global(id, &name)
+        {
+            return found;
+        }
         let found = self.field(id, of, field, false);
         if test { Type::Bool } else { self.bindings.resolve(&found, false) }
     }

@@ -67,7 +67,7 @@ fn argument(ast: &Ast, checked: &Checked, id: Id, args: &[Id], faults: &mut Vec<
     let name = target.function.name;
     let good = match (name, value) {
         ("duration" | "timestamp", value) => target.function.call(std::slice::from_ref(value)).is_ok(),
-        ("matches", Value::String(pattern)) => library::regex::compile(pattern).is_ok(),
+        ("matches", Value::String(pattern)) => library::pattern::compile(pattern).is_ok(),
         _ => true,
     };
     if !good {

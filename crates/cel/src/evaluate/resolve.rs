@@ -10,7 +10,7 @@ use crate::check::{Checked, Ref, Target};
 use crate::cost::{LIST, Rule};
 use crate::environment::Inner;
 use crate::functions::Function;
-use crate::library::regex;
+use crate::library::{pattern, regex};
 use crate::types::Type;
 use crate::value::map::Entries;
 use crate::value::{List, Value};
@@ -93,14 +93,15 @@ impl Resolver<'_> {
             return Ok(self.ident(id, field, paid));
         }
         if let (Expr::Ident(_), Some(Ref::Variable(variable))) = (self.ast.expr(of), &self.checked.refs[of])
-            && self.environment.lazy.contains(variable) {
-                if test {
-                    // The checker knows that it is declared.
-                    return Ok(Node::Const(Value::Bool(true)));
-                }
-                let (variable, field) = (variable.clone(), field.into());
-                return Ok(Node::LazyField { variable, field, cost: 1 + u64::from(paid) });
+            && self.environment.lazy.contains(variable)
+        {
+            if test {
+                // The checker knows that it is declared.
+                return Ok(Node::Const(Value::Bool(true)));
             }
+            let (variable, field) = (variable.clone(), field.into());
+            return Ok(Node::LazyField { variable, field, cost: 1 + u64::from(paid) });
+        }
         let of = self.node(of, paid || test)?;
         let base = u64::from(!is_place(&of) && (paid || test));
         let select = Box::new(Select { of, field: field.into(), optional: false, base });
@@ -165,9 +166,10 @@ impl Resolver<'_> {
             }
         }
         if let [Node::Const(value)] = args.as_slice()
-            && CONVERSIONS.contains(&function.name) {
-                return constant(function, value);
-            }
+            && CONVERSIONS.contains(&function.name)
+        {
+            return constant(function, value);
+        }
         let empty = (function.name == "sum").then(|| zero(&self.checked.types[id])).flatten();
         let rule = Rule::of(function.name, overload);
         with_pattern(Call { function, args, rule, empty })
@@ -296,13 +298,13 @@ fn zero(of: &Type) -> Option<Value<'static>> {
 fn with_pattern(call: Call) -> Resolved {
     let found = match (regex::precompiled(call.function.name), call.args.get(1)) {
         (Some(code), Some(Node::Const(value))) => {
-            value_of_constant(value).as_str().map(|p| (code, regex::compile(p)))
+            value_of_constant(value).as_str().map(|p| (code, pattern::compile(p)))
         }
         _ => None,
     };
     match found {
         Some((code, Ok(regex))) => Ok(Node::Matching(Box::new(call), Box::new(regex), code)),
-        Some((_, Err(error))) => Err(format!("error parsing regexp: {error}")),
+        Some((_, Err(error))) => Err(error),
         None => Ok(Node::Call(Box::new(call))),
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod numbers;
 mod operators;
 mod optional;
 mod patch;
+pub mod pattern;
 mod quantity;
 pub(crate) mod regex;
 mod semver;

@@ -139,9 +139,11 @@ fn is_mapped(ip: IpAddr) -> bool {
 
 fn parse_ip(text: &str) -> Result<IpAddr, Refused> {
     if let Some((address, zone)) = text.split_once('%')
-        && !zone.is_empty() && address.parse::<std::net::Ipv6Addr>().is_ok() {
-            return fail(format!("IP address {text:?} with zone value is not allowed"));
-        }
+        && !zone.is_empty()
+        && address.parse::<std::net::Ipv6Addr>().is_ok()
+    {
+        return fail(format!("IP address {text:?} with zone value is not allowed"));
+    }
     match text.parse::<IpAddr>() {
         Ok(ip) if is_mapped(ip) => fail(format!("IPv4-mapped IPv6 address {text:?} is not allowed")),
         Ok(ip) => Ok(ip),

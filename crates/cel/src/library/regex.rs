@@ -2,6 +2,7 @@
 
 use regex::Regex;
 
+use super::pattern::compile;
 use crate::functions::{Declared, Outcome, Refused, Style, fail};
 use crate::value::{List, Value};
 
@@ -42,18 +43,13 @@ pub(crate) fn precompiled(function: &str) -> Option<WithPattern> {
     })
 }
 
-/// Go's syntax is nearly this crate's; the bounds keep a pattern from growing without end.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(pattern).size_limit(4 << 20).dfa_size_limit(2 << 20).build()
-}
-
 fn with_pattern<'a>(args: &[Value<'a>], code: WithPattern) -> Outcome<'a> {
     let (Some(Value::String(_)), Some(Value::String(pattern))) = (args.first(), args.get(1)) else {
         return Err(Refused::NoOverload);
     };
     match compile(pattern) {
         Ok(regex) => code(&regex, args),
-        Err(_) => fail(format!("error parsing regexp: `{}`", &**pattern)),
+        Err(why) => fail(why),
     }
 }
 
