@@ -1,6 +1,8 @@
 //! Resources of running containers that differ from the specification (KEP-1287): what to change in place, what
 //! to restart, and what the node cannot give.
 
+use std::collections::HashMap;
+
 use cri::v1;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 
@@ -25,18 +27,59 @@ pub struct Change {
 /// What to change of a pod's running containers. Those that shrink come first, so that the pod's own limits hold
 /// at every step.
 #[must_use]
-pub fn changes(pod: &Pod, runtime: &PodRuntime, settings: &NodeSettings) -> Vec<Change> {
+pub fn changes(
+    pod: &Pod,
+    runtime: &PodRuntime,
+    requested: &Requested,
+    settings: &NodeSettings,
+) -> Vec<Change> {
     let mut changes: Vec<_> = runtime
         .containers
         .iter()
         .filter(|container| container.state == State::Running)
-        .filter_map(|container| change(pod, container, settings))
+        .filter_map(|container| change(pod, container, requested, settings))
         .collect();
     changes.sort_by_key(|change| (change.resources.cpu_quota, change.resources.memory_limit_in_bytes));
     changes
 }
 
-fn change(pod: &Pod, container: &Container, settings: &NodeSettings) -> Option<Change> {
+/// The memory that running containers requested when they were started, by the runtime's ids: the runtime is not told
+/// it. Not known of containers that an earlier kubelet started: those have what they have.
+#[derive(Clone, Debug, Default)]
+pub struct Requested(HashMap<String, Option<i64>>);
+
+impl Requested {
+    /// Takes note of new containers, forgets those that are gone, and of a container that need not be restarted for
+    /// it takes what it requests now.
+    pub fn note(&mut self, pod: &Pod, runtime: &PodRuntime) {
+        let running = |container: &&Container| container.state == State::Running;
+        let running: Vec<&Container> = runtime.containers.iter().filter(running).collect();
+        self.0.retain(|id, _| running.iter().any(|container| container.id == *id));
+        for container in running {
+            let Some((_, spec)) = pod.container(&container.name) else { continue };
+            let now = memory_request(&spec);
+            let known = self.0.entry(container.id.clone()).or_insert(now);
+            if !restarts(&spec, "memory") {
+                *known = now;
+            }
+        }
+    }
+
+    fn differs(&self, id: &str, spec: &Spec) -> bool {
+        self.0.get(id).is_some_and(|known| *known != memory_request(spec))
+    }
+}
+
+fn memory_request(spec: &Spec) -> Option<i64> {
+    resources::amounts(spec.resources.as_ref()).memory_request
+}
+
+fn change(
+    pod: &Pod,
+    container: &Container,
+    requested: &Requested,
+    settings: &NodeSettings,
+) -> Option<Change> {
     let (role, spec) = pod.container(&container.name)?;
     let resizable = role == Role::Regular || (role == Role::Init && is_sidecar(&spec));
     let actual = container.resources.as_ref().filter(|_| resizable)?;
@@ -50,7 +93,8 @@ fn change(pod: &Pod, container: &Container, settings: &NodeSettings) -> Option<C
     // a runtime that does not tell a number leaves it at zero: nothing can be said then
     let cpu = (actual.cpu_shares > 0 && actual.cpu_shares != wanted.cpu_shares)
         || quota(actual.cpu_quota) != quota(wanted.cpu_quota);
-    let memory = actual.memory_limit_in_bytes.max(0) != wanted.memory_limit_in_bytes;
+    let memory = actual.memory_limit_in_bytes.max(0) != wanted.memory_limit_in_bytes
+        || requested.differs(&container.id, &spec);
     if !cpu && !memory {
         return None;
     }
@@ -129,13 +173,36 @@ mod tests {
             ..Default::default()
         });
         let runtime = sandboxed(vec![container]);
-        assert_eq!(changes(&pod("100m", "NotRequired"), &runtime, &settings()), []);
-        let got = changes(&pod("200m", "NotRequired"), &runtime, &settings());
+        let none = Requested::default();
+        assert_eq!(changes(&pod("100m", "NotRequired"), &runtime, &none, &settings()), []);
+        let got = changes(&pod("200m", "NotRequired"), &runtime, &none, &settings());
         assert_eq!(
             (got[0].resources.cpu_quota, got[0].resources.cpu_shares, got[0].restart),
             (20_000, 204, false)
         );
-        assert!(changes(&pod("200m", "RestartContainer"), &runtime, &settings())[0].restart);
+        assert!(changes(&pod("200m", "RestartContainer"), &runtime, &none, &settings())[0].restart);
+    }
+
+    #[test]
+    fn a_request_of_memory_is_a_change_where_it_restarts() {
+        let pod = |request: &str, policy: &str| -> Pod {
+            let policies = json!([{"resourceName": "memory", "restartPolicy": policy}]);
+            let container = json!({"name": "c", "image": "i", "resizePolicy": policies,
+                "resources": {"requests": {"memory": request}}});
+            serde_json::from_value(json!({"metadata": {"uid": "u"}, "spec": {"containers": [container]}}))
+                .unwrap()
+        };
+        let mut container = running("c");
+        container.resources = Some(v1::LinuxContainerResources::default());
+        let runtime = sandboxed(vec![container]);
+        for (policy, restarts) in [("RestartContainer", true), ("NotRequired", false)] {
+            let mut requested = Requested::default();
+            requested.note(&pod("1Mi", policy), &runtime);
+            assert_eq!(changes(&pod("1Mi", policy), &runtime, &requested, &settings()), []);
+            requested.note(&pod("2Mi", policy), &runtime);
+            let got = changes(&pod("2Mi", policy), &runtime, &requested, &settings());
+            assert_eq!(got.iter().any(|change| change.restart), restarts, "{policy}");
+        }
     }
 
     #[test]

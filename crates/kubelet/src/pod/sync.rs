@@ -100,7 +100,8 @@ impl Worker {
 
     /// Brings running containers to the pod's resources. True if anything was changed.
     async fn resize(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime) -> bool {
-        let changes = resize::changes(pod, runtime, &self.cx.settings);
+        self.requested.note(pod, runtime);
+        let changes = resize::changes(pod, runtime, &self.requested, &self.cx.settings);
         if changes.is_empty() {
             return false;
         }

@@ -73,6 +73,8 @@ pub struct Worker {
     pub(super) verdict: Option<Verdict>,
     /// The pod with the resources that it was given last.
     pub(super) allocated: Option<Arc<Pod>>,
+    /// What its containers requested when they were started.
+    pub(super) requested: super::resize::Requested,
     /// Why newer resources are not given.
     pub(super) pending: Option<crate::admission::Rejection>,
     pub(super) told: Told,
@@ -108,6 +110,7 @@ impl Worker {
             failures: 0,
             verdict: None,
             allocated: None,
+            requested: super::resize::Requested::default(),
             pending: None,
             told: Told::default(),
             busy: Busy::default(),
