@@ -7,6 +7,8 @@ mod select;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 pub(crate) use node::Node;
 pub(crate) use resolve::resolve;
 
@@ -18,6 +20,9 @@ use crate::value::{Instance, List, Str, Value, Variables};
 use node::{Call, Literal, MapEntry};
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;
+
+/// Arguments of a call: hardly ever more than three.
+type Args<'a> = SmallVec<[Value<'a>; 3]>;
 
 /// The value of an expression, and what it cost.
 pub(crate) fn evaluate<'a>(
@@ -144,9 +149,9 @@ impl<'a> Run<'a, '_> {
 
     /// All arguments; for one or two, those after a failed one too, as upstream does. The call costs something where
     /// all were worked out, even if it is not made.
-    fn args(&mut self, call: &'a Call) -> Result<Vec<Value<'a>>, EvalError> {
+    fn args(&mut self, call: &'a Call) -> Result<Args<'a>, EvalError> {
         let count = call.args.len();
-        let mut args = Vec::with_capacity(count);
+        let mut args = Args::new();
         let mut failed = None;
         for (at, arg) in call.args.iter().enumerate() {
             match self.value(arg) {
@@ -179,7 +184,7 @@ impl<'a> Run<'a, '_> {
         regex: &regex::Regex,
         code: crate::library::WithPattern,
     ) -> Evaluated<'a> {
-        let mut args = Vec::with_capacity(call.args.len());
+        let mut args = Args::new();
         for arg in &call.args {
             args.push(self.value(arg)?);
         }

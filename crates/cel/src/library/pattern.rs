@@ -8,7 +8,8 @@ const MOST: u32 = 1000;
 
 /// Compiles a pattern of Go's `regexp`. The error is in Go's words.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len() + 8), open: 0 };
+    let out = String::with_capacity(pattern.len() + 8);
+    let mut reader = Reader { pattern, rest: pattern, out, open: 0 };
     reader.whole().map_err(|why| format!("error parsing regexp: {why}"))?;
     // The bounds keep a pattern from growing without end.
     let built = RegexBuilder::new(&reader.out).size_limit(4 << 20).dfa_size_limit(2 << 20).build();
@@ -16,6 +17,7 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
 }
 
 struct Reader<'p> {
+    pattern: &'p str,
     rest: &'p str,
     out: String,
     open: usize,
@@ -46,7 +48,8 @@ impl<'p> Reader<'p> {
 
     fn whole(&mut self) -> Read {
         let mut repeatable = false;
-        let mut repeated = false;
+        // Where the repetition began that has just been read.
+        let mut repeated: Option<&'p str> = None;
         loop {
             let before = self.rest;
             let Some(c) = self.next() else { break };
@@ -57,14 +60,14 @@ impl<'p> Reader<'p> {
             };
             if repetition {
                 self.repeat(before, repeatable, repeated)?;
-                (repeatable, repeated) = (true, true);
+                (repeatable, repeated) = (true, Some(before));
                 continue;
             }
-            repeated = false;
+            repeated = None;
             repeatable = !matches!(c, '(' | '|');
             self.one(c, before)?;
         }
-        if self.open > 0 { Err(format!("missing closing ): `{}`", self.rest)) } else { Ok(()) }
+        if self.open > 0 { Err(format!("missing closing ): `{}`", self.pattern)) } else { Ok(()) }
     }
 
     fn one(&mut self, c: char, before: &'p str) -> Read {
@@ -72,7 +75,7 @@ impl<'p> Reader<'p> {
             '\\' => self.escape(before),
             '[' => self.class(before),
             '(' => self.group(before),
-            ')' if self.open == 0 => Err(format!("unexpected ): `{before}`")),
+            ')' if self.open == 0 => Err(format!("unexpected ): `{}`", self.pattern)),
             ')' => {
                 self.open -= 1;
                 self.out.push(')');
@@ -90,14 +93,15 @@ impl<'p> Reader<'p> {
     }
 
     /// Writes a repetition operator with its `?`.
-    fn repeat(&mut self, before: &'p str, repeatable: bool, repeated: bool) -> Read {
+    fn repeat(&mut self, before: &'p str, repeatable: bool, repeated: Option<&'p str>) -> Read {
         let lazy = self.rest.starts_with('?');
         let operator = &before[..before.len() - self.rest.len()];
         if !repeatable {
             return Err(format!("missing argument to repetition operator: `{operator}`"));
         }
-        if repeated {
-            return Err(format!("invalid nested repetition operator: `{operator}`"));
+        if let Some(from) = repeated {
+            let both = &from[..from.len() - self.rest.len()];
+            return Err(format!("invalid nested repetition operator: `{both}`"));
         }
         self.out.push_str(operator);
         if lazy {
@@ -135,21 +139,36 @@ impl<'p> Reader<'p> {
         self.open += 1;
         self.out.push('(');
         let Some(after) = self.rest.strip_prefix('?') else { return Ok(()) };
-        let named = after.starts_with("P<") || after.starts_with('<');
-        let stop = if named { after.find('>') } else { after.find([')', ':']) };
-        let Some(stop) = stop else { return Err(format!("missing closing ): `{before}`")) };
-        let head = &after[..=stop];
-        if !named {
-            if !after[..stop].chars().all(|c| "imsU-".contains(c)) {
-                return Err(format!("invalid or unsupported Perl syntax: `(?{}`", &after[..stop.min(1)]));
-            }
-            if head.ends_with(')') {
-                self.open -= 1;
-            }
+        if let Some(name) = after.strip_prefix("P<").or_else(|| after.strip_prefix('<')) {
+            return self.named(name, before);
+        }
+        let Some(stop) = after.find([')', ':']) else {
+            return Err(format!("invalid or unsupported Perl syntax: `{before}`"));
+        };
+        let flags = &after[..stop];
+        if let Some(bad) = flags.find(|c| !"imsU-".contains(c)) {
+            let shown: String = flags[bad..].chars().take(1).collect();
+            return Err(format!("invalid or unsupported Perl syntax: `(?{}{shown}`", &flags[..bad]));
+        }
+        if after[stop..].starts_with(')') {
+            self.open -= 1;
         }
         self.out.push('?');
-        self.out.push_str(head);
+        self.out.push_str(&after[..=stop]);
         self.rest = &after[stop + 1..];
+        Ok(())
+    }
+
+    /// A named group: nobody asks for its name, which Go lets stand twice.
+    fn named(&mut self, name: &'p str, before: &'p str) -> Read {
+        let Some((name, after)) = name.split_once('>') else {
+            return Err(format!("invalid named capture: `{before}`"));
+        };
+        let head = &before[..before.len() - after.len()];
+        if name.is_empty() || !name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
+            return Err(format!("invalid named capture: `{head}`"));
+        }
+        self.rest = after;
         Ok(())
     }
 
@@ -246,22 +265,59 @@ impl<'p> Reader<'p> {
         loop {
             let here = self.rest;
             let Some(c) = self.next() else { return Err(format!("missing closing ]: `{before}`")) };
+            let posix = c == '[' && self.rest.starts_with(':') && here.contains(":]");
+            let several = posix || c == '\\' && self.rest.chars().next().and_then(class).is_some();
             match c {
                 ']' if !first => break,
-                '[' if self.rest.starts_with(':') && here.contains(":]") => {
-                    let end = here.find(":]").unwrap_or(0) + 2;
-                    self.out.push_str(&here[..end]);
-                    self.rest = &here[end..];
-                }
+                '[' if posix => self.posix(here)?,
                 '\\' => self.class_escape(here)?,
-                // Between two ends it is a range, elsewhere itself.
-                '-' if first || self.rest.starts_with(']') => self.out.push_str("\\-"),
-                '-' => self.out.push('-'),
+                '-' => self.out.push_str("\\-"),
                 c => self.out.push_str(&literal(c)),
+            }
+            if !several {
+                self.range((c != '\\').then_some(c), here)?;
             }
             first = false;
         }
         self.out.push(']');
+        Ok(())
+    }
+
+    /// After the low end of a range: its dash, where a high end follows.
+    fn range(&mut self, low: Option<char>, here: &'p str) -> Read {
+        let Some(high) =
+            self.rest.strip_prefix('-').filter(|rest| !rest.starts_with(']') && !rest.is_empty())
+        else {
+            return Ok(());
+        };
+        let letter = high.strip_prefix('\\').and_then(|rest| rest.chars().next());
+        if letter.and_then(class).is_some() {
+            return Err(format!("invalid escape sequence: `{}`", &high[..2]));
+        }
+        self.rest = high;
+        self.out.push('-');
+        let Some(end) = high.chars().next().filter(|_| letter.is_none()) else { return Ok(()) };
+        if low.is_some_and(|low| low > end) {
+            let shown = &here[..here.len() - high.len() + end.len_utf8()];
+            return Err(format!("invalid character class range: `{shown}`"));
+        }
+        self.next();
+        self.out.push_str(&if end == '-' { "\\-".to_owned() } else { literal(end) });
+        Ok(())
+    }
+
+    /// `[:alpha:]`.
+    fn posix(&mut self, here: &'p str) -> Read {
+        const NAMES: [&str; 14] = [
+            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+            "space", "upper", "word", "xdigit",
+        ];
+        let end = here.find(":]").unwrap_or(0) + 2;
+        if !NAMES.contains(&here[2..end - 2].trim_start_matches('^')) {
+            return Err(format!("invalid character class range: `{}`", &here[..end]));
+        }
+        self.out.push_str(&here[..end]);
+        self.rest = &here[end..];
         Ok(())
     }
 
@@ -317,11 +373,14 @@ mod tests {
     #[test]
     fn what_go_refuses_is_refused() {
         for (pattern, why) in [
-            ("(", "missing closing ): ``"),
+            ("(", "missing closing ): `(`"),
             (")", "unexpected ): `)`"),
             ("[a", "missing closing ]: `[a`"),
             ("*", "missing argument to repetition operator: `*`"),
-            ("a**", "invalid nested repetition operator: `*`"),
+            ("a**", "invalid nested repetition operator: `**`"),
+            ("[z-a]", "invalid character class range: `z-a`"),
+            ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
+            ("(?P<>a)", "invalid named capture: `(?P<>`"),
             ("a{1001}", "invalid repeat count: `{1001}`"),
             ("a{2,1}", "invalid repeat count: `{2,1}`"),
             (r"\u0041", r"invalid escape sequence: `\u`"),
