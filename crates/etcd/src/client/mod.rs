@@ -4,6 +4,7 @@
 mod config;
 mod convert;
 mod failure;
+mod quiet;
 mod transport;
 mod unary;
 mod watch;

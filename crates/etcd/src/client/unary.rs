@@ -21,6 +21,7 @@ use tokio_rustls::rustls::{self, RootCertStore};
 use tonic::{Code, ConnectError, Status};
 
 use super::ClientConfig;
+use super::quiet::Quiet;
 use crate::{Error, Result};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -151,7 +152,7 @@ impl Connection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .enable_push(false)
-            .handshake(stream)
+            .handshake(Quiet::new(stream))
             .await?;
         let number = {
             let mut kept = self.sender.lock();
