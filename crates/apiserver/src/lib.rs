@@ -8,6 +8,7 @@
 //! Deliberately absent: any single kind (see `kube-apiserver`).
 
 pub mod admission;
+pub mod audit;
 pub mod auth;
 pub mod cache;
 pub mod catalog;

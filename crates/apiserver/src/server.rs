@@ -22,6 +22,7 @@ use component_base::health::Health;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Plugin;
+use crate::audit::Auditor;
 use crate::auth::{Authenticator, Authorizer};
 use crate::catalog::{Catalog, Serve};
 use crate::endpoint::Endpoint;
@@ -103,6 +104,7 @@ pub struct ServerBuilder {
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) paths: Vec<(String, Arc<dyn Endpoint>)>,
+    pub(crate) audit: Option<Auditor>,
     pub(crate) health: Health,
     listeners: Vec<(Listening, Option<Tls>)>,
 }
@@ -130,6 +132,7 @@ impl ServerBuilder {
             authenticators: Vec::new(),
             authorizer: None,
             paths: Vec::new(),
+            audit: None,
             health: Health::new(),
             listeners: Vec::new(),
         }
@@ -164,6 +167,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn authenticator(mut self, with: Arc<dyn Authenticator>) -> Self {
         self.authenticators.push(with);
+        self
+    }
+
+    /// None: nothing is written of any request.
+    #[must_use]
+    pub fn audit(mut self, with: Option<Auditor>) -> Self {
+        self.audit = with;
         self
     }
 

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod aggregator;
 pub mod allocators;
+mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;

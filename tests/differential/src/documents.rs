@@ -21,8 +21,9 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const SHOWN: usize = 40;
 
-/// A line of `known-documents.txt`: a document and a place in it, `*` in either for anything.
-struct Known {
+/// A line of `known-documents.txt` or `known-audit.txt`: a document and a place in it, `*` in either for anything. A tab
+/// stands between them where the name has blanks.
+pub(crate) struct Known {
     document: String,
     place: String,
     seen: bool,
@@ -44,19 +45,54 @@ fn fits(pattern: &str, text: &str) -> bool {
     rest.is_empty()
 }
 
-fn read(folder: &Path, name: &str) -> Result<String> {
+pub(crate) fn read(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
     fs::read_to_string(&path).map_err(|e| Error::File(path.display().to_string(), e))
 }
 
-fn known(text: &str) -> Vec<Known> {
+pub(crate) fn known(text: &str) -> Vec<Known> {
     let lines = text.lines().filter(|l| !l.starts_with('#'));
     let of = |(document, place): (&str, &str)| Known {
         document: document.into(),
         place: place.into(),
         seen: false,
     };
-    lines.filter_map(|l| l.split_once(' ')).map(of).collect()
+    lines.filter_map(|l| l.split_once('\t').or_else(|| l.split_once(' '))).map(of).collect()
+}
+
+/// Counts what came of a document; what is known to differ is marked as seen.
+pub(crate) fn judge(
+    name: &str,
+    mut different: Vec<(String, String, String)>,
+    known: &mut [Known],
+    score: &mut Score,
+    verbose: bool,
+) {
+    let before = different.len();
+    different.retain(|(place, ..)| {
+        let hit = known.iter_mut().filter(|k| fits(&k.document, name) && fits(&k.place, place));
+        hit.fold(true, |_, k| {
+            k.seen = true;
+            false
+        })
+    });
+    let outcome = match (before, different.len()) {
+        (0, _) => Outcome::Same,
+        (_, 0) => Outcome::Known,
+        _ => Outcome::Different,
+    };
+    score.count(outcome);
+    if outcome.failed() || verbose && outcome == Outcome::Known {
+        show(name, before, &different);
+    }
+}
+
+/// Known differences that are none any more.
+pub(crate) fn gone(known: &[Known], score: &mut Score) {
+    for gone in known.iter().filter(|k| !k.seen) {
+        println!("Gone: {} {}", gone.document, gone.place);
+        score.count(Outcome::Gone);
+    }
 }
 
 /// Compares all documents of both servers.
@@ -73,28 +109,9 @@ pub async fn run(folder: &Path, there: &Client, here: &Client, verbose: bool) ->
             futures::future::join(there.document(&target, accept), here.document(&target, accept)).await;
         let mut different = Vec::new();
         walk(&normal(&name, wanted?), &normal(&name, got?), String::new(), &mut different);
-        let before = different.len();
-        different.retain(|(place, ..)| {
-            let hit = known.iter_mut().filter(|k| fits(&k.document, &name) && fits(&k.place, place));
-            hit.fold(true, |_, k| {
-                k.seen = true;
-                false
-            })
-        });
-        let outcome = match (before, different.len()) {
-            (0, _) => Outcome::Same,
-            (_, 0) => Outcome::Known,
-            _ => Outcome::Different,
-        };
-        score.count(outcome);
-        if outcome.failed() || verbose && outcome == Outcome::Known {
-            show(&name, before, &different);
-        }
+        judge(&name, different, &mut known, &mut score, verbose);
     }
-    for gone in known.iter().filter(|k| !k.seen) {
-        println!("Gone: {} {}", gone.document, gone.place);
-        score.count(Outcome::Gone);
-    }
+    gone(&known, &mut score);
     for (server, definition) in
         [there, here].into_iter().flat_map(|s| definitions.iter().map(move |d| (s, d)))
     {
@@ -220,7 +237,7 @@ fn by_place(list: &[Value]) -> Option<Value> {
     all.filter(|all| !all.is_empty()).map(|all| all.into_iter().collect::<Map<_, _>>().into())
 }
 
-fn walk(there: &Value, here: &Value, place: String, out: &mut Vec<(String, String, String)>) {
+pub(crate) fn walk(there: &Value, here: &Value, place: String, out: &mut Vec<(String, String, String)>) {
     if there == here {
         return;
     }

@@ -5,11 +5,13 @@
 //! - [`exchange`]: one request to one of them.
 //! - [`normal`]: what of an answer may differ from run to run is taken out.
 //! - [`documents`]: what both publish about themselves (OpenAPI, discovery), whole, and `known-documents.txt`.
+//! - [`audit`]: what both wrote into their audit logs of one story, and `known-audit.txt`.
 //! - [`compare`]: all requests in their order, and what is different. A difference that is not known fails, and so
 //!   does a known one that is gone.
 //!
 //! Deliberately absent: load, time, and what takes a kubelet to answer.
 
+pub mod audit;
 pub mod cases;
 pub mod compare;
 pub mod documents;

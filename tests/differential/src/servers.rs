@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::Client;
-use crate::{Error, Result};
+use crate::{Error, Result, audit};
 
 const READY: Duration = Duration::from_secs(120);
 
@@ -22,6 +22,7 @@ const USERS: &[(&str, &str, &str)] = &[
     ("joe", "joe", "dev"),
     ("node", "system:node:n1", "system:nodes"),
     ("nobody", "nobody", ""),
+    ("audited", "audited", "system:masters"),
 ];
 
 /// A server and whoever keeps it running.
@@ -59,18 +60,21 @@ pub fn prepare(folder: &Path) -> Result<()> {
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     ca.distinguished_name.push(rcgen::DnType::CommonName, "ca");
     write("ca.crt", ca.self_signed(&ca_key)?.pem())?;
+    write(audit::POLICY, include_str!("../audit-policy.yaml").to_owned())?;
     let line = |(token, user, groups): &(&str, &str, &str)| format!("{token},{user},{user},\"{groups}\"\n");
     write("tokens.csv", USERS.iter().map(line).collect())
 }
 
-fn flags(folder: &Path, port: u16, certs: &str) -> Vec<String> {
+fn flags(folder: &Path, port: u16, server: &str) -> Vec<String> {
     let file = |name: &str| folder.join(name).display().to_string();
     vec![
         "--bind-address=127.0.0.1".into(),
         "--advertise-address=127.0.0.1".into(),
         "--endpoint-reconciler-type=none".into(),
         format!("--secure-port={port}"),
-        format!("--cert-dir={}", file(certs)),
+        format!("--cert-dir={}", file(&format!("certs-{server}"))),
+        format!("--audit-policy-file={}", file(audit::POLICY)),
+        format!("--audit-log-path={}", file(&audit::log(server))),
         format!("--token-auth-file={}", file("tokens.csv")),
         format!("--client-ca-file={}", file("ca.crt")),
         format!("--service-account-key-file={}", file("sa.pub")),
@@ -107,7 +111,7 @@ pub async fn upstream(binaries: &Path, folder: &Path) -> Result<Server> {
         "--unsafe-no-fsync".into(),
     ];
     let etcd = spawn("etcd", binaries.join("etcd"), &arguments, folder)?;
-    let mut arguments = flags(folder, port, "certs-upstream");
+    let mut arguments = flags(folder, port, "upstream");
     arguments.push(format!("--etcd-servers={store}"));
     let api = spawn("upstream", binaries.join("kube-apiserver"), &arguments, folder)?;
     let server = Server {
@@ -122,7 +126,7 @@ pub async fn upstream(binaries: &Path, folder: &Path) -> Result<Server> {
 pub async fn ours(folder: &Path) -> Result<Server> {
     let port = free_port()?;
     let mut arguments = vec!["kube-apiserver".to_owned()];
-    arguments.extend(flags(folder, port, "certs-ours"));
+    arguments.extend(flags(folder, port, "ours"));
     arguments.push(format!("--data-dir={}", folder.join("store").display()));
     let parsed = Options::parse_from_args(arguments.into_iter().map(Into::into));
     let options = parsed.map_err(|e| Error::Setup(format!("our flags: {e}")))?.options;

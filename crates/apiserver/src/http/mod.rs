@@ -1,7 +1,7 @@
 //! The way of every request, from the wire or from memory: request info, panic and timeout guards, authentication,
 //! impersonation, limits, authorization, then the handlers.
 //!
-//! Deliberately absent: CORS, audit backends, API priority and fairness (its objects are served; requests are limited
+//! Deliberately absent: CORS, API priority and fairness (its objects are served; requests are limited
 //! by number alone).
 
 pub mod body;
@@ -14,16 +14,16 @@ pub mod negotiate;
 pub mod respond;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use apimachinery::{GroupResource, Status};
 use component_base::health::Health;
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response, header};
-use parking_lot::Mutex;
 
+use crate::audit::{Auditor, Incoming, Record};
 use crate::auth::{self, Authenticator, Authorizer, Decision, Peer};
 use crate::endpoint::{Body, Endpoint, Query};
 use crate::form::Media;
@@ -47,6 +47,7 @@ pub struct Chain {
     pub(crate) paths: Vec<(String, Arc<dyn Endpoint>)>,
     pub(crate) discovery: handlers::discovery::Cache,
     pub(crate) openapi: Arc<handlers::openapi::Documents>,
+    audit: Option<Auditor>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     in_flight: AtomicUsize,
@@ -73,6 +74,8 @@ struct Said {
     pretty: bool,
     dry_run: bool,
     audit_id: String,
+    /// Where the policy asks for it.
+    audit: OnceLock<Record>,
 }
 
 impl Chain {
@@ -100,6 +103,7 @@ impl Chain {
             paths: builder.paths,
             discovery: handlers::discovery::Cache::default(),
             openapi: Arc::default(),
+            audit: builder.audit,
             authenticators: builder.authenticators,
             authorizer: builder.authorizer,
             in_flight: AtomicUsize::new(0),
@@ -131,13 +135,18 @@ impl Chain {
             Ok(outcome) => outcome,
             Err(_) => {
                 tracing::error!(path = %info.path, verb = %info.verb, "a handler panicked");
+                said.audit.get().into_iter().for_each(Record::panicked);
                 Err(Status::internal("the server panicked while it served this request"))
             }
         };
         if let (Err(_), Some(lender)) = (&outcome, lender) {
             lender.drain().await;
         }
+        let refused = outcome.as_ref().err().filter(|_| said.audit.get().is_some()).cloned();
         let mut answer = outcome.unwrap_or_else(|status| respond::error(&status, said.media, said.pretty));
+        if let Some(record) = said.audit.get() {
+            answer = record.answered(answer, refused.as_ref()).await;
+        }
         respond::warn(&mut answer, warnings.take());
         if let Ok(id) = said.audit_id.parse() {
             answer.headers_mut().insert("audit-id", id);
@@ -181,13 +190,23 @@ impl Chain {
         warnings: Arc<Warnings>,
     ) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
-        let user = self.authenticate(&parts, &peer).await?;
+        let long = is_long_running(&info, &query);
+        let user = self.authenticate(&parts, &peer).await;
+        let record = self.audit_begins(&parts, &peer, &info, &user, said, long);
+        let user = user?;
         parts.headers.remove(header::AUTHORIZATION);
         let user = impersonate::resolve(&self, &mut parts.headers, user).await?;
-        let long = is_long_running(&info, &query);
+        record.into_iter().for_each(|r| r.impersonated(&user));
         let _working = if long { None } else { Some(self.admit_one(&info)?) };
-        self.authorize(&user, &info).await?;
-        let agent = header_text(&parts.headers, header::USER_AGENT.as_str());
+        let decision = self.decide(&user, &info).await;
+        record.into_iter().for_each(|r| r.decided(&decision));
+        allowed(decision, &user, &info)?;
+        let mut request = Request::from_parts(parts, body);
+        if let Some(record) = record {
+            let table = self.registry.catalog.table();
+            request = record.read(request, &info, &table, self.options.max_body).await?;
+        }
+        let agent = header_text(request.headers(), header::USER_AGENT.as_str());
         let cx = RequestContext {
             dry_run: said.dry_run,
             field_manager: field_manager(&query, &agent),
@@ -198,7 +217,7 @@ impl Chain {
             user,
             info,
         };
-        let outcome = handlers::serve(&self, &cx, &query, Request::from_parts(parts, body), peer).await;
+        let outcome = handlers::serve(&self, &cx, &query, request, peer).await;
         cx.warnings.take().into_iter().for_each(|w| warnings.add(w));
         outcome
     }
@@ -244,9 +263,37 @@ impl Chain {
         Ok(guard)
     }
 
+    /// Begins the record of a request that the audit policy asks for; of one that was not let in it is all.
+    fn audit_begins<'a>(
+        &self,
+        parts: &http::request::Parts,
+        peer: &Peer,
+        info: &RequestInfo,
+        user: &Result<Arc<UserInfo>, Status>,
+        said: &'a Said,
+        is_long: bool,
+    ) -> Option<&'a Record> {
+        let auditor = self.audit.as_ref()?;
+        let nobody = UserInfo::default();
+        let (uri, headers) = (&parts.uri, &parts.headers);
+        let who = user.as_deref().unwrap_or(&nobody);
+        let asked = Incoming { id: &said.audit_id, uri, headers, peer, info, user: who, is_long };
+        match user {
+            Err(status) => {
+                auditor.refused(&asked, status);
+                None
+            }
+            Ok(_) => auditor.received(&asked).map(|record| said.audit.get_or_init(|| record)),
+        }
+    }
+
     /// 403 in upstream's words unless the authorizer allows.
     pub async fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Result<(), Status> {
-        let Some(authorizer) = &self.authorizer else { return Ok(()) };
+        allowed(self.decide(user, info).await, user, info)
+    }
+
+    async fn decide(&self, user: &UserInfo, info: &RequestInfo) -> Decision {
+        let Some(authorizer) = &self.authorizer else { return Decision::Allow(String::new()) };
         let asked = auth::Attributes {
             user,
             verb: &info.verb,
@@ -261,10 +308,14 @@ impl Chain {
             label_selector: &info.label_selector,
             field_selector: &info.field_selector,
         };
-        match authorizer.authorize(&asked).await {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, info, &why)),
-        }
+        authorizer.authorize(&asked).await
+    }
+}
+
+fn allowed(decision: Decision, user: &UserInfo, info: &RequestInfo) -> Result<(), Status> {
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, info, &why)),
     }
 }
 
@@ -277,6 +328,7 @@ fn said(request: &Request<Body>, query: &Query) -> Said {
         pretty: wanted.is_ok_and(|w| w.pretty),
         dry_run: query.all("dryRun").any(|v| v == "All"),
         audit_id: if given.is_empty() || given.len() > 64 { audit_id() } else { given },
+        audit: OnceLock::new(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Options {
     #[command(flatten)]
     pub authorization: Authorization,
     #[command(flatten)]
+    pub audit: Audit,
+    #[command(flatten)]
     pub features: Features,
     #[command(flatten)]
     pub services: Services,
@@ -158,6 +160,35 @@ pub struct Authorization {
 }
 
 #[derive(Clone, Debug, Args)]
+pub struct Audit {
+    /// Without it nothing is written of requests.
+    #[arg(long, default_value = "")]
+    pub audit_policy_file: String,
+    /// `-` is the standard output.
+    #[arg(long, default_value = "")]
+    pub audit_log_path: String,
+    /// `json`.
+    #[arg(long, default_value = "json")]
+    pub audit_log_format: String,
+    /// `batch`, `blocking` or `blocking-strict`.
+    #[arg(long, default_value = "blocking")]
+    pub audit_log_mode: String,
+    #[arg(long, default_value = "audit.k8s.io/v1")]
+    pub audit_log_version: String,
+    /// Megabytes; 0: no limit.
+    #[arg(long, default_value_t = 100)]
+    pub audit_log_maxsize: u32,
+    /// Old logs; 0: no limit.
+    #[arg(long, default_value_t = 0)]
+    pub audit_log_maxbackup: u32,
+    /// Days; 0: no limit.
+    #[arg(long, default_value_t = 0)]
+    pub audit_log_maxage: u32,
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub audit_log_compress: bool,
+}
+
+#[derive(Clone, Debug, Args)]
 pub struct Features {
     #[arg(long, default_value = "")]
     pub runtime_config: Pairs,
@@ -241,20 +272,20 @@ mod tests {
             "--etcd-compaction-interval=20s",
             "--runtime-config=api/all=true",
             "--feature-gates=AllAlpha=true,AllBeta=true",
-            "--audit-log-maxage=3",
+            "--audit-log-batch-max-size=3",
         ])
         .unwrap();
         let o = parsed.options;
         assert_eq!(o.authorization.authorization_mode, ["Node", "RBAC"]);
         assert!(o.authorization.allow_privileged && o.authentication.enable_bootstrap_token_auth);
         assert_eq!(o.features.runtime_config.0, [("api/all".to_owned(), "true".to_owned())]);
-        assert_eq!(parsed.ignored, ["audit-log-maxage"]);
+        assert_eq!(parsed.ignored, ["audit-log-batch-max-size"]);
     }
 
     #[test]
     fn unknown_and_unsafe_flags_are_errors() {
         assert!(matches!(parse(&["--no-such-flag"]), Err(FlagError::Parse(_))));
         assert!(matches!(parse(&["--encryption-provider-config=f"]), Err(FlagError::NotBuilt(_))));
-        assert!(matches!(parse(&["--audit-policy-file=f"]), Err(FlagError::NotBuilt(_))));
+        assert!(matches!(parse(&["--audit-webhook-config-file=f"]), Err(FlagError::NotBuilt(_))));
     }
 }

@@ -58,6 +58,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> Result<(Server,
     health::store(&health, store.clone(), options.store.etcd_healthcheck_timeout.0, stop.clone());
     let builder = plugins.into_iter().fold(builder, ServerBuilder::plugin);
     let builder = builder.authenticator(authentication).authorizer(authorization);
+    let builder = builder.audit(crate::audit::auditor(&options.audit)?);
     let builder = openid(builder, &options, &network)?;
     let builder = listen(builder, &options, &network)?;
     let catalog = builder.catalog();

@@ -10,7 +10,7 @@
 mod assemble;
 mod certificates;
 mod compaction;
-mod files;
+pub(crate) mod files;
 mod health;
 mod resources;
 mod store;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use differential_tests::cases::Cases;
-use differential_tests::{Error, Result, compare, documents, servers};
+use differential_tests::{Error, Result, audit, compare, documents, servers};
 
 /// Sends the same requests to upstream's kube-apiserver and to ours and compares the answers.
 #[derive(Parser)]
@@ -69,6 +69,7 @@ async fn run(options: Options) -> Result<ExitCode> {
         score = documents::run(own, &there.client, &here.client, options.verbose).await?;
     }
     score = score.and(compare::run(&cases, &there.client, &here.client, options.verbose).await?);
+    score = score.and(audit::run(own, &folder, options.verbose)?);
     let (same, known) = (score.of("same"), score.of("known"));
     let failed = score.of("different") + score.of("gone");
     println!("{same} the same, {known} known to differ, {failed} not as expected");
