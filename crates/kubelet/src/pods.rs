@@ -34,11 +34,13 @@ pub struct Inbox {
     pub rejected: Option<Rejection>,
     /// The node needs back what it uses.
     pub evicted: Option<Eviction>,
+    /// The pod with the resources that it was given, where it asks for others.
+    pub allocated: Option<Arc<Pod>>,
 }
 
 impl Mailbox {
     fn new(pod: Arc<Pod>, mirror: Option<Arc<Pod>>, rejected: Option<Rejection>) -> Self {
-        let inbox = Mutex::new(Inbox { pod, mirror, gone: false, rejected, evicted: None });
+        let inbox = Mutex::new(Inbox { pod, mirror, gone: false, rejected, evicted: None, allocated: None });
         Self { inbox, wake: Notify::new(), ending: CancellationToken::new() }
     }
 
@@ -224,6 +226,21 @@ impl Pods {
         table.pods.values().map(|mailbox| mailbox.inbox.lock().pod.clone()).find(|pod| name_of(pod) == mirror)
     }
 
+    /// Takes note of what a pod was given.
+    pub fn allocate(&self, uid: &str, given: Option<Arc<Pod>>) {
+        if let Some(mailbox) = self.inner.lock().pods.get(uid) {
+            mailbox.inbox.lock().allocated = given;
+        }
+    }
+
+    /// The pods that take up resources, but for one, each with what it was given.
+    #[must_use]
+    pub fn others(&self, uid: &str) -> Vec<Arc<Pod>> {
+        let table = self.inner.lock();
+        let others = table.pods.iter().filter(|(other, _)| *other != uid);
+        others.filter_map(|(_, mailbox)| counted(&mailbox.inbox.lock())).collect()
+    }
+
     /// All pods.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Pod>> {
@@ -231,11 +248,12 @@ impl Pods {
     }
 }
 
-/// The pod, if it takes up resources.
+/// The pod with what it was given, if it takes up resources. One that is gone from its source does not, as who chose
+/// this node for another pod knows nothing of it.
 fn counted(inbox: &Inbox) -> Option<Arc<Pod>> {
     let phase = inbox.pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let over = matches!(phase, Some("Succeeded" | "Failed")) || inbox.rejected.is_some();
-    (!over).then(|| inbox.pod.clone())
+    let over = matches!(phase, Some("Succeeded" | "Failed")) || inbox.rejected.is_some() || inbox.gone;
+    (!over).then(|| inbox.allocated.as_ref().unwrap_or(&inbox.pod).clone())
 }
 
 #[cfg(test)]
@@ -259,6 +277,22 @@ mod tests {
         assert!(mailbox.ending.is_cancelled());
         assert_eq!(mailbox.read().evicted, Some(eviction()));
         assert!(!pods.evict("u", eviction()));
+    }
+
+    #[test]
+    fn what_is_gone_does_not_count_and_what_was_given_does() {
+        let pods = Pods::default();
+        for uid in ["a", "b"] {
+            pods.upsert(pod(json!({"name": uid, "uid": uid})), |_| None).unwrap();
+        }
+        pods.allocate("a", Some(pod(json!({"name": "given", "uid": "a"}))));
+        let names =
+            |pods: &Pods| pods.others("b").iter().map(|pod| pod.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&pods), ["given"]);
+        pods.allocate("a", None);
+        assert_eq!(names(&pods), ["a"]);
+        pods.remove("a");
+        assert_eq!(names(&pods), [""; 0]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
-        if !is_pod(a) || a.operation != Operation::Create {
+        if !sizes_pod(a) {
             return Ok(());
         }
         let items = self.items(a.namespace);
@@ -55,7 +55,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn validate(&self, a: &Attributes<'_>) -> Result<(), Status> {
-        let pod = is_pod(a) && a.operation == Operation::Create;
+        let pod = sizes_pod(a);
         let claim = is(a, "", "persistentvolumeclaims", "");
         let Some(object) = a.object.as_ref().filter(|_| pod || claim) else { return Ok(()) };
         if object.meta().deletion_timestamp().is_some() {
@@ -66,6 +66,18 @@ impl Plugin for LimitRanger {
             if pod { check_pod(object, &item, &mut errors) } else { check_claim(object, &item, &mut errors) }
         }
         if errors.is_empty() { Ok(()) } else { Err(forbidden(a, aggregate(&errors))) }
+    }
+}
+
+/// A new pod, or other resources for one that is not going.
+fn sizes_pod(a: &Attributes<'_>) -> bool {
+    match a.operation {
+        Operation::Create => is_pod(a),
+        Operation::Update => {
+            let going = a.old_object.as_ref().is_some_and(|old| old.meta().deletion_timestamp().is_some());
+            is(a, "", "pods", "resize") && !going
+        }
+        _ => false,
     }
 }
 

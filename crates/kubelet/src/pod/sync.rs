@@ -82,20 +82,24 @@ impl Worker {
     fn allocate(&mut self, pod: Arc<Pod>) -> Arc<Pod> {
         let before = self.allocated.clone().filter(|before| !resize::same_resources(before, &pod));
         let Some(before) = before else {
-            self.pending = None;
+            if self.pending.take().is_some() {
+                self.cx.pods.allocate(pod.uid(), None);
+            }
             self.allocated = Some(pod.clone());
             return pod;
         };
-        let others: Vec<_> =
-            self.cx.pods.list().into_iter().filter(|other| other.uid() != pod.uid()).collect();
+        let others = self.cx.pods.others(pod.uid());
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
         let node = self.cx.node.read().clone();
         self.pending = crate::admission::resize_refusal(&pod, &others, &node);
         if self.pending.is_none() {
+            self.cx.pods.allocate(pod.uid(), None);
             self.allocated = Some(pod.clone());
             return pod;
         }
-        Arc::new(resize::with_resources_of(&pod, &before))
+        let given = Arc::new(resize::with_resources_of(&pod, &before));
+        self.cx.pods.allocate(pod.uid(), Some(given.clone()));
+        given
     }
 
     /// Brings running containers to the pod's resources. True if anything was changed.

@@ -43,6 +43,9 @@ pub struct Made {
     pub request: Vec<u8>,
 }
 
+/// Signs a text, once.
+type Sign = Box<dyn FnOnce(&[u8]) -> Option<Vec<u8>>>;
+
 /// What a request is made of.
 struct Parts {
     /// PKCS#8.
@@ -51,7 +54,7 @@ struct Parts {
     public: Vec<u8>,
     /// AlgorithmIdentifier of the signature.
     algorithm: Vec<u8>,
-    sign: Box<dyn FnOnce(&[u8]) -> Option<Vec<u8>>>,
+    sign: Sign,
 }
 
 /// A key of a `keyType`, and its request. RSA keys take long: not for a thread that others wait for.
