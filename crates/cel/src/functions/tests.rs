@@ -1,3 +1,5 @@
+//! Every declaration reads, and no two overloads of a function share an id.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What parses, what is refused, and that nothing worse happens to hostile texts.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Escaped names, structural schemas, built-in kinds.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
