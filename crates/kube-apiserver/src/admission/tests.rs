@@ -236,6 +236,13 @@ async fn limits() {
         "pods \"x\" is forbidden: [minimum cpu usage per Container is 50m, but request is 10m, maximum cpu usage per \
          Container is 1, but limit is 2]"
     );
+    let sized = |limit: &str| json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": limit}}}]}});
+    let resize = |limit: &str| Request::update("pods/resize", sized(limit), sized("1"));
+    assert!(resize("1").run(&plugin).await.is_ok());
+    assert!(
+        resize("2").run(&plugin).await.unwrap_err().message.contains("maximum cpu usage per Container is 1")
+    );
+    assert!(Request::update("pods", sized("2"), sized("1")).run(&plugin).await.is_ok());
 }
 
 #[tokio::test]
