@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::Value;
-use apimachinery::{GroupResource, Status};
+use api::schema::TypeRef;
+use apimachinery::{GroupResource, GroupVersionKind, GroupVersionResource, Status};
 use apiserver::request::{RequestContext, RequestInfo, UserInfo};
 use apiserver::resource::{Change, Object, Objects, Preconditions};
 use async_trait::async_trait;
@@ -139,5 +140,16 @@ impl Objects for Fake {
     ) -> Result<(), Status> {
         self.objects.lock().remove(&(resource.clone(), namespace.into(), name.into()));
         Ok(())
+    }
+
+    /// As if all kinds were namespaced and their plurals regular.
+    fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
+        let resource = format!("{}s", kind.kind.to_lowercase());
+        Some((GroupVersionResource::new(&*kind.group, &*kind.version, resource), true))
+    }
+
+    /// Of config maps alone.
+    fn schema(&self, resource: &GroupVersionResource) -> Option<TypeRef> {
+        (&*resource.resource == "configmaps").then(|| api::schema::by_gvk("", "v1", "ConfigMap"))?
     }
 }

@@ -5,6 +5,8 @@ mod cost;
 mod field_path;
 mod judge;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod written;
 
 use std::collections::HashMap;
