@@ -264,7 +264,8 @@ fn paragraphs(out: &mut String, text: &str, indent: usize) {
         let mut line = String::new();
         for part in paragraph.split_inclusive(' ').fold(Vec::new(), with_blanks) {
             let word = part.trim_start_matches(' ');
-            if line.chars().count() + part.chars().count() > room && word.chars().count() < room {
+            let before = line.chars().count() + part.len() - word.len();
+            if before + word.chars().count() > room && before > 1 {
                 *out += &format!("{pad}{line}\n");
                 line.clear();
                 line.push_str(word);
@@ -329,5 +330,8 @@ mod tests {
         let mut out = String::new();
         paragraphs(&mut out, &format!("a   b {} c", "x".repeat(72)), 4);
         assert_eq!(out, format!("    a   b\n    {} c\n", "x".repeat(72)));
+        let mut out = String::new();
+        paragraphs(&mut out, &format!("More: {}", "x".repeat(99)), 4);
+        assert_eq!(out, format!("    More:\n    {}\n", "x".repeat(99)));
     }
 }

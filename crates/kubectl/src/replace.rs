@@ -44,8 +44,12 @@ async fn one(context: &Context, flags: &Flags, target: &Target, manifest: Manife
     let Manifest { source, mut object } = manifest;
     let dry_run = DryRun::of(flags)?;
     // As upstream: an object that was applied once goes on to carry what was last given.
-    let live = context.server.value(&Ask::get(target.path())).await;
-    let live = live.map_err(|e| e.about(format!("error when replacing {source:?}")))?;
+    // What is not there or cannot be read: the server says what it thinks of the replacement.
+    let live = context.server.value(&Ask::get(target.path())).await.unwrap_or_default();
+    let version = live.str_at(&["metadata", "resourceVersion"]);
+    if object.str_at(&["metadata", "resourceVersion"]).is_empty() && !version.is_empty() {
+        object.set_at(&["metadata", "resourceVersion"], version);
+    }
     if flags.on("save-config") || live.at(&["metadata", "annotations", LAST_APPLIED]).is_some() {
         object = apply::with_last_applied(object);
     }
