@@ -172,7 +172,10 @@ impl<'a> Run<'a, '_> {
         let args = self.args(call)?;
         let value = match (&call.empty, args.first()) {
             (Some(empty), Some(Value::List(list))) if list.is_empty() => Ok(value_of_constant(empty)),
-            _ => call.function.call(&args),
+            _ => match call.overload {
+                Some(overload) => call.function.call_overload(overload, &args),
+                None => call.function.call(&args),
+            },
         };
         self.charge(cost::of_call(call.rule, &args, value.as_ref().ok()))?;
         value

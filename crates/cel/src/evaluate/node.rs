@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::cost::Rule;
-use crate::functions::Function;
+use crate::functions::{Function, Overload};
 use crate::library::WithPattern;
 use crate::schema::Object;
 use crate::value::Value;
@@ -72,6 +72,8 @@ pub(crate) struct Index {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub function: &'static Function,
+    /// Where only one can apply.
+    pub overload: Option<&'static Overload>,
     pub args: Vec<Node>,
     pub rule: Rule,
     /// What it gives for nothing: `sum` of an empty list.

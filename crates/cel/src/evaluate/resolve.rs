@@ -153,7 +153,8 @@ impl Resolver<'_> {
     fn plain_call(&mut self, id: Id, meant: &Target, all: &[Id]) -> Resolved {
         let function = meant.function;
         let args: Vec<Node> = all.iter().map(|arg| self.node(*arg, true)).collect::<Resolved<_>>()?;
-        let overload = if let [only] = meant.overloads.as_slice() { Some(only.id) } else { None };
+        let only = if let [only] = meant.overloads.as_slice() { Some(*only) } else { None };
+        let overload = only.map(|only| only.id);
         if let ("@in", Some("in_list"), [_, Node::Const(Value::List(list))]) =
             (function.name, overload, args.as_slice())
         {
@@ -172,7 +173,7 @@ impl Resolver<'_> {
         }
         let empty = (function.name == "sum").then(|| zero(&self.checked.types[id])).flatten();
         let rule = Rule::of(function.name, overload);
-        with_pattern(Call { function, args, rule, empty })
+        with_pattern(Call { function, overload: only, args, rule, empty })
     }
 
     fn list(&mut self, items: &[ast::Item]) -> Resolved {

@@ -90,11 +90,30 @@ impl Function {
         })
     }
 
+    /// A call of the one overload that the checker left: values of other types are refused, even where another
+    /// overload takes them.
+    pub fn call_overload<'a>(&self, overload: &Overload, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+        let guarded = matches!(self.style, Style::Guarded);
+        if guarded && !overload.params.iter().zip(args).all(|(of, value)| is_of(value, of)) {
+            return Err(self.no_overload(args));
+        }
+        self.call(args)
+    }
+
     fn no_overload(&self, args: &[Value<'_>]) -> EvalError {
         let name = self.name;
         match self.style {
             Style::Plain => EvalError::no_such_overload(),
             Style::Operator(is_operand) if args.first().is_some_and(is_operand) => {
+                EvalError::no_such_overload()
+            }
+            // These have methods of their own, which upstream looks for then.
+            Style::Operator(_)
+                if matches!(
+                    args.first(),
+                    Some(Value::String(_) | Value::Timestamp(_) | Value::Duration(_))
+                ) =>
+            {
                 EvalError::no_such_overload()
             }
             Style::Operator(_) => EvalError::runtime(format!("no such overload: {name}")),
@@ -103,6 +122,32 @@ impl Function {
                 EvalError::runtime(format!("no such overload: {name}({})", types.join(", ")))
             }
         }
+    }
+}
+
+/// Whether a value may stand where a type is declared; of a list or map the first element is looked at.
+fn is_of(value: &Value<'_>, of: &Type) -> bool {
+    match (of, value) {
+        (Type::Dyn | Type::Param(_) | Type::Error, _) => true,
+        (Type::Null, Value::Null)
+        | (Type::Bool, Value::Bool(_))
+        | (Type::Int, Value::Int(_))
+        | (Type::Uint, Value::Uint(_))
+        | (Type::Double, Value::Double(_))
+        | (Type::String, Value::String(_))
+        | (Type::Bytes, Value::Bytes(_))
+        | (Type::Timestamp, Value::Timestamp(_))
+        | (Type::Duration, Value::Duration(_))
+        | (Type::Type(_), Value::Type(_))
+        | (Type::Map(_), Value::Map(_)) => true,
+        (Type::List(of), Value::List(list)) => match list.get(0) {
+            Some(Ok(first)) => is_of(&first, of),
+            _ => true,
+        },
+        (Type::Optional(of), Value::Optional(value)) => value.as_ref().is_none_or(|value| is_of(value, of)),
+        (Type::Opaque(opaque), Value::Special(special)) => special.opaque() == *opaque,
+        (Type::Object(_), Value::Object(_) | Value::Map(_)) => true,
+        _ => false,
     }
 }
 

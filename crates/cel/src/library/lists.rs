@@ -73,7 +73,7 @@ pub(super) const DECLARED: &[Declared] = &[
         other => Ok(Value::Bool(other.equals(&args[1]))),
     }),
     function("slice", &[("list_slice", "list(T).(int, int) list(T)")], slice),
-    function(
+    plain(
         "flatten",
         &[("list_flatten", "list(list(T)).() list(T)"), ("list_flatten_int", "list(dyn).(int) list(dyn)")],
         |args| {
