@@ -216,3 +216,40 @@ async fn an_event_in_both_groups() {
     );
     bed.server.shutdown().await;
 }
+
+/// The storage version changes while objects are read and written: each answer is in the version asked for.
+#[tokio::test]
+async fn another_storage_version_mixes_no_answers() {
+    let bed = Bed::start(&[]).await;
+    let group = "flip.example.com";
+    let spec = json!({"n": {"type": "integer"}});
+    let v1 = defined(&bed, &definition(group, &spec)).await;
+    let paths = [("v1", v1.clone()), ("v1beta1", v1.replace("/v1/", "/v1beta1/"))];
+    let crd = format!("{CRDS}/widgets.{group}");
+    for round in 0..10 {
+        let storage = round % 2 == 0;
+        let versions = json!([version("v1", !storage, &spec), version("v1beta1", storage, &spec)]);
+        let merge = |path: String, patch: Value| {
+            let bed = &bed;
+            async move { bed.send("PATCH", &path, "application/merge-patch+json", Some(patch.to_string())).await }
+        };
+        let (code, answer) = merge(crd.clone(), json!({"spec": {"versions": versions}})).await;
+        assert_eq!(code, 200, "{answer}");
+        for (name, path) in &paths {
+            let asked = format!("{group}/{name}");
+            let object = widget(group, name, &format!("{name}-{round}"), &json!({"n": round}));
+            let (code, made) = bed.call("POST", path, Some(&object)).await;
+            assert_eq!((code, made["apiVersion"].as_str()), (201, Some(&*asked)), "{made}");
+            let first = format!("{path}/v1-0");
+            let (code, changed) = merge(first, json!({"spec": {"n": round}})).await;
+            assert_eq!((code, changed["apiVersion"].as_str()), (200, Some(&*asked)), "{changed}");
+            for path in [path.clone(), format!("{path}?resourceVersion=0")] {
+                let (_, list) = bed.call("GET", &path, None).await;
+                for item in list["items"].as_array().unwrap() {
+                    assert_eq!(item["apiVersion"], *asked, "{path}, round {round}: {item}");
+                    assert!(item["spec"]["n"].is_i64(), "{item}");
+                }
+            }
+        }
+    }
+}

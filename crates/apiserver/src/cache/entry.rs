@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use api::Value;
+use apimachinery::GroupVersion;
 use bytes::Bytes;
 use compact_str::CompactString;
 use parking_lot::Mutex;
@@ -32,6 +33,9 @@ pub struct Entry {
     late: Mutex<Late>,
     /// The store's revision of the last change: the resourceVersion.
     pub revision: i64,
+    /// The version that the object is in: of storage when the entry was made, which for a custom resource may have
+    /// become another one since.
+    pub version: Arc<GroupVersion>,
     pub head: Bytes,
     pub body: Bytes,
     /// Where `metadata` lies in the body, once somebody has looked: start and end, 32 bits each.
@@ -85,20 +89,35 @@ impl Entry {
         labels: Box<[(CompactString, CompactString)]>,
         fields: Box<[CompactString]>,
         revision: i64,
+        version: Arc<GroupVersion>,
         (head, body): (Bytes, Bytes),
     ) -> Self {
         let namespace_len = if namespaced { key.find('/').unwrap_or(0) } else { 0 };
         let (tree, forms, used) = (Mutex::new(Weak::new()), Mutex::default(), AtomicBool::new(false));
         let (late, metadata) = (Mutex::default(), AtomicU64::new(0));
-        Self { key, namespace_len, labels, fields, late, revision, head, body, metadata, tree, forms, used }
+        Self {
+            key,
+            namespace_len,
+            labels,
+            fields,
+            late,
+            revision,
+            version,
+            head,
+            body,
+            metadata,
+            tree,
+            forms,
+            used,
+        }
     }
 
     /// The same object with another body at another revision.
     pub fn at(&self, revision: i64, body: Bytes) -> Self {
         let (labels, fields) = (self.labels.clone(), self.fields.clone());
         let namespaced = self.namespace_len > 0;
-        let mut at =
-            Self::new(self.key.clone(), namespaced, labels, fields, revision, (self.head.clone(), body));
+        let (key, version) = (self.key.clone(), self.version.clone());
+        let mut at = Self::new(key, namespaced, labels, fields, revision, version, (self.head.clone(), body));
         at.late = Mutex::new(self.late.lock().clone());
         at
     }

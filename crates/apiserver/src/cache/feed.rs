@@ -1,6 +1,7 @@
 //! Follows the store: reads the prefix once, then its watch from there, for as long as the server runs.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ async fn follow(cache: &Arc<Cache>, source: &dyn Source, from: &mut Option<i64>)
 
 /// Reads everything; the revision that it is of.
 async fn load(cache: &Cache, source: &dyn Source) -> etcd::Result<i64> {
+    cache.stale.store(false, Ordering::Release);
     let mut request = RangeRequest { limit: PAGE, ..RangeRequest::prefix(source.prefix().to_owned()) };
     let mut entries = Vec::new();
     loop {
@@ -107,7 +109,9 @@ async fn load(cache: &Cache, source: &dyn Source) -> etcd::Result<i64> {
     }
     let revision = request.revision;
     cache.state.write().reset(entries, revision);
-    cache.revision.send_replace(revision);
+    if !cache.stale.load(Ordering::Acquire) {
+        cache.revision.send_replace(revision);
+    }
     Ok(revision)
 }
 
@@ -124,7 +128,9 @@ async fn take(cache: &Cache, source: &dyn Source, events: Vec<Event>, revision: 
         let mut state = cache.state.write();
         state.revision = state.revision.max(revision);
     }
-    cache.revision.send_if_modified(|now| std::mem::replace(now, revision.max(*now)) < revision);
+    if !cache.stale.load(Ordering::Acquire) {
+        cache.revision.send_if_modified(|now| std::mem::replace(now, revision.max(*now)) < revision);
+    }
 }
 
 /// Decodes what this server has not made itself.

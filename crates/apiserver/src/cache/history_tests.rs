@@ -26,7 +26,8 @@ impl Source for Things {
             let key = String::from_utf8_lossy(&kv.key[self.prefix().len()..]).into();
             let labels = Box::new([("app".into(), String::from_utf8_lossy(&kv.value).as_ref().into())]);
             let body = (bytes::Bytes::from_static(b"{"), bytes::Bytes::from_static(b",{}\n"));
-            Arc::new(Entry::new(key, true, labels, Box::new([]), kv.mod_revision, body))
+            let version = Arc::new(apimachinery::GroupVersion::new("", "v1"));
+            Arc::new(Entry::new(key, true, labels, Box::new([]), kv.mod_revision, version, body))
         };
         pairs.into_iter().map(entry).collect()
     }

@@ -48,6 +48,8 @@ pub struct Cache {
     progress: Mutex<Option<ProgressHandle>>,
     started: AtomicBool,
     restart: tokio::sync::Notify,
+    /// What is in it is out of date as a whole: readers wait until it is read anew.
+    stale: AtomicBool,
     /// Held by who reads the store's history.
     recalling: tokio::sync::Mutex<()>,
 }
@@ -70,6 +72,7 @@ impl Cache {
             progress: Mutex::default(),
             started: AtomicBool::new(false),
             restart: tokio::sync::Notify::new(),
+            stale: AtomicBool::new(false),
             recalling: tokio::sync::Mutex::default(),
         })
     }
@@ -83,6 +86,8 @@ impl Cache {
 
     /// Forgets everything and reads the store again (the schema changed). Watchers are ended.
     pub fn restart(&self) {
+        self.stale.store(true, Ordering::Release);
+        self.revision.send_replace(0);
         self.restart.notify_one();
     }
 

@@ -9,7 +9,8 @@ use super::*;
 fn entry(key: &str, app: &str, node: &str, revision: i64) -> Arc<Entry> {
     let labels = Box::new([("app".into(), app.into())]);
     let body = (bytes::Bytes::from_static(b"{"), bytes::Bytes::from_static(b",{}\n"));
-    Arc::new(Entry::new(key.into(), true, labels, Box::new([node.into()]), revision, body))
+    let version = Arc::new(apimachinery::GroupVersion::new("", "v1"));
+    Arc::new(Entry::new(key.into(), true, labels, Box::new([node.into()]), revision, version, body))
 }
 
 fn cache() -> Arc<Cache> {

@@ -63,11 +63,7 @@ fn head_of(served: &Served) -> Bytes {
 /// The object in the version in which it is served.
 pub async fn tree(served: &Served, entry: &Entry) -> Result<Arc<Value>, Status> {
     let stored = served.stored.as_ref().ok_or_else(Status::no_route)?;
-    let value = stored.tree(entry);
-    if stored.shape().gv == served.gv {
-        return Ok(value);
-    }
-    Ok(Arc::new(convert::one_from_storage(served, &value).await?))
+    convert::shown(served, &stored.tree_once(entry)).await
 }
 
 fn cut(json: Vec<u8>, head: Bytes) -> Json {
@@ -80,8 +76,7 @@ fn cut(json: Vec<u8>, head: Bytes) -> Json {
 
 /// The whole object as JSON.
 pub async fn json(served: &Served, entry: &Entry) -> Result<Json, Status> {
-    let stored = served.stored.as_ref().ok_or_else(Status::no_route)?;
-    if stored.shape().gv == served.gv {
+    if *entry.version == served.gv {
         return Ok(Json { head: entry.head.clone(), body: entry.body.clone() });
     }
     let form = form(served, Media::Json, Projection::Whole);

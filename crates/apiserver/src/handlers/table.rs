@@ -170,8 +170,11 @@ impl<'a> Rows<'a> {
         }
         let (served, now) = (self.served, self.now);
         let stored = served.stored.as_ref().ok_or_else(Status::no_route)?;
-        let object =
-            if served.table.is_some() { represent::tree(served, entry).await? } else { stored.tree(entry) };
+        let object = if served.table.is_some() {
+            represent::tree(served, entry).await?
+        } else {
+            stored.tree_once(entry)
+        };
         let conditions = self.conditions(entry);
         let then = now + LATER;
         let (cells, later) = (cells(served, &object, now), cells(served, &object, then));

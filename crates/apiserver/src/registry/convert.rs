@@ -1,7 +1,12 @@
 //! Objects between the version of a request and the version of storage.
+//!
+//! Which version an object has it says itself: the storage version of a custom resource may have become another one
+//! since the object was read or written.
+
+use std::sync::Arc;
 
 use api::Value;
-use apimachinery::Status;
+use apimachinery::{GroupVersion, Status};
 
 use crate::catalog::Served;
 
@@ -9,29 +14,41 @@ use crate::catalog::Served;
 pub async fn to_storage(served: &Served, object: Value) -> Result<Value, Status> {
     let Some(stored) = &served.stored else { return Ok(object) };
     let shape = stored.shape();
-    if served.gv == shape.gv {
+    if served.gv == *shape.gv {
         return Ok(object);
     }
     let mut out = served.converter.convert(vec![object], &served.gv, &shape.gv).await?;
-    out.pop().ok_or_else(|| Status::internal("conversion answered nothing"))
+    out.pop().ok_or_else(no_answer)
 }
 
-/// Brings objects of the storage version to the version in which they are served, with its defaults.
-pub async fn from_storage(served: &Served, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
-    let Some(stored) = &served.stored else { return Ok(objects) };
-    let shape = stored.shape();
-    if served.gv == shape.gv {
-        return Ok(objects);
-    }
-    let mut out = served.converter.convert(objects, &shape.gv, &served.gv).await?;
-    for object in &mut out {
-        api::defaults::apply(object, &served.schema);
-        served.strategy.default(&served.gv.version, object.as_map_or_make());
-    }
-    Ok(out)
+/// Whether an object is in the version in which it is served.
+pub fn is_shown(served: &Served, object: &Value) -> bool {
+    let (group, version) = api::resources::split(object.api_version());
+    *served.gv.group == *group && *served.gv.version == *version
 }
 
+/// The object in the version in which it is served, with its defaults; the same one if it is in that version.
+pub async fn shown(served: &Served, object: &Arc<Value>) -> Result<Arc<Value>, Status> {
+    if is_shown(served, object) {
+        return Ok(object.clone());
+    }
+    one_from_storage(served, object).await.map(Arc::new)
+}
+
+/// [`shown`], for an object that stays with the caller.
 pub async fn one_from_storage(served: &Served, object: &Value) -> Result<Value, Status> {
-    let mut out = from_storage(served, vec![object.clone()]).await?;
-    out.pop().ok_or_else(|| Status::internal("conversion answered nothing"))
+    if is_shown(served, object) {
+        return Ok(object.clone());
+    }
+    let (group, version) = api::resources::split(object.api_version());
+    let from = GroupVersion::new(group, version);
+    let mut out = served.converter.convert(vec![object.clone()], &from, &served.gv).await?;
+    let mut object = out.pop().ok_or_else(no_answer)?;
+    api::defaults::apply(&mut object, &served.schema);
+    served.strategy.default(&served.gv.version, object.as_map_or_make());
+    Ok(object)
+}
+
+fn no_answer() -> Status {
+    Status::internal("conversion answered nothing")
 }

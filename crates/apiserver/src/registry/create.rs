@@ -205,7 +205,7 @@ impl Registry {
         // In the same version it is only lent.
         let mut object = Some(object);
         let shown = match &object {
-            Some(own) if served.gv != stored.shape().gv => {
+            Some(own) if !convert::is_shown(served, own) => {
                 Some(convert::one_from_storage(served, own).await?)
             }
             _ => object.take(),

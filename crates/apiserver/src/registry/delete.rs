@@ -138,9 +138,7 @@ impl Registry {
         old: &Arc<Value>,
         options: &DeleteOptions,
     ) -> Result<(), Status> {
-        let same = served.stored.as_ref().is_some_and(|s| s.shape().gv == served.gv);
-        let old = if same { old.clone() } else { Arc::new(convert::one_from_storage(served, old).await?) };
-        let objects = (None, Some(old));
+        let objects = (None, Some(convert::shown(served, old).await?));
         let mut told = attributes(cx, served, Operation::Delete, "", place, objects, options.object.clone());
         self.mutate(&mut told).await?;
         self.admit(&told).await

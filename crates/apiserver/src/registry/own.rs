@@ -79,7 +79,9 @@ impl OwnWrites {
         if answered.is_some() {
             self.forget(&own);
         }
-        answered.or_else(|| Some(own.entry_at(stored, pair.mod_revision)))
+        answered
+            .or_else(|| Some(own.entry_at(stored, pair.mod_revision)))
+            .filter(|entry| stored.is_current(entry))
     }
 
     /// An entry that was made for exactly this revision.

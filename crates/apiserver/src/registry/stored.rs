@@ -58,7 +58,7 @@ pub struct Stored {
 pub struct Shape {
     pub serve: Serve,
     /// Of the storage version.
-    pub gv: GroupVersion,
+    pub gv: Arc<GroupVersion>,
     pub api_version: String,
     pub schema: TypeRef,
     pub media: Media,
@@ -78,7 +78,7 @@ impl Shape {
         };
         Self {
             head: head.into(),
-            gv: GroupVersion::new(group, version),
+            gv: Arc::new(GroupVersion::new(group, version)),
             api_version: serve.row.storage.api_version.to_string(),
             schema: serve.storage_schema.clone(),
             media: if protobuf { Media::Protobuf } else { Media::Json },
@@ -228,7 +228,9 @@ impl Stored {
         let labels = value.meta().labels().into_iter().flat_map(|m| m.iter());
         let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.into()))).collect();
         let fields = fields::read_now(&self.labels.read(), &value);
-        let entry = Arc::new(Entry::new(key, self.namespaced, labels, fields, revision, (head, body)));
+        let version = version_of(&value, &shape);
+        let entry = Entry::new(key, self.namespaced, labels, fields, revision, version, (head, body));
+        let entry = Arc::new(entry);
         self.keep(&entry, value);
         entry
     }
@@ -255,27 +257,37 @@ impl Stored {
         Ok(entry)
     }
 
-    /// The decoded object of an entry, shared with whoever has it.
+    /// The decoded object of an entry, shared with whoever has it and kept for who comes next.
     pub fn tree(&self, entry: &Entry) -> Arc<Value> {
         if let Some(tree) = entry.tree() {
             return tree;
         }
+        let value = self.decoded(entry);
+        self.keep(entry, value.clone());
+        value
+    }
+
+    /// As [`Self::tree`], but not kept: for one form of many objects, which must not push out those that are at work.
+    pub fn tree_once(&self, entry: &Entry) -> Arc<Value> {
+        entry.tree().unwrap_or_else(|| self.decoded(entry))
+    }
+
+    fn decoded(&self, entry: &Entry) -> Arc<Value> {
         let shape = self.shape();
         let decoded = if shape.schema.custom {
-            json::decode(&entry.json(), &shape.schema).map(|(value, _)| value).map_err(|e| e.to_string())
+            let earlier = (entry.version != shape.gv)
+                .then(|| (self.other_versions)(&self.resource, &entry.version.to_string()))
+                .flatten();
+            json::decode(&entry.json(), earlier.as_ref().unwrap_or(&shape.schema))
+                .map(|(value, _)| value)
+                .map_err(|e| e.to_string())
         } else {
             json::parse_canonical(&entry.json(), &shape.schema).map_err(|e| e.to_string())
         };
-        let value = match decoded {
-            Ok(value) => value,
-            Err(error) => {
-                tracing::error!(key = %entry.key, %error, "an object of the cache cannot be decoded again");
-                Value::map()
-            }
-        };
-        let value = Arc::new(value);
-        self.keep(entry, value.clone());
-        value
+        Arc::new(decoded.unwrap_or_else(|error| {
+            tracing::error!(key = %entry.key, %error, "an object of the cache cannot be decoded again");
+            Value::map()
+        }))
     }
 
     /// Some fields take a conversion by somebody else to be read.
@@ -323,9 +335,28 @@ impl Stored {
 
     /// An entry that the cache or a recent write has at exactly this revision.
     pub fn known(&self, key: &str, revision: i64) -> Option<Arc<Entry>> {
-        let cached = self.cache.get(key).filter(|e| e.revision == revision);
-        cached.or_else(|| self.own.known(key, revision))
+        let cached = self.current(key).filter(|e| e.revision == revision);
+        cached.or_else(|| self.own.known(key, revision).filter(|e| self.is_current(e)))
     }
+
+    /// What the cache has of a key, if it is in today's storage version.
+    pub fn current(&self, key: &str) -> Option<Arc<Entry>> {
+        self.cache.get(key).filter(|e| self.is_current(e))
+    }
+
+    pub(super) fn is_current(&self, entry: &Entry) -> bool {
+        entry.version == self.shape.load().gv
+    }
+}
+
+/// The version that an object is in: it says so itself, as a custom resource may have been given another storage
+/// version while the object was on its way.
+fn version_of(value: &Value, shape: &Shape) -> Arc<GroupVersion> {
+    let own = value.api_version();
+    if !shape.schema.custom || own == shape.api_version {
+        return shape.gv.clone();
+    }
+    own.parse().map_or_else(|_| shape.gv.clone(), Arc::new)
 }
 
 /// The parts of an entry's JSON (see [`Entry`]), written where earlier ones were and copied once, to their size.

@@ -76,7 +76,7 @@ impl Registry {
         let stored = request.served.stored.clone().ok_or_else(Status::no_route)?;
         let key = stored.key(request.namespace, request.name);
         let store_key = stored.store_key(&key);
-        let mut present = stored.cache.get(&key);
+        let mut present = stored.current(&key);
         let mut fresh = false;
         if present.is_none() {
             (present, fresh) = (self.read_entry(&stored, &store_key).await?, true);
@@ -204,9 +204,8 @@ impl Registry {
     ) -> Result<(Step, Option<Box<dyn crate::strategy::Undo>>), Status> {
         let (cx, served) = (request.cx, request.served);
         check_preconditions(served, request.name, old, &request.preconditions)?;
-        let same_version = served.gv == stored.shape().gv;
-        let live =
-            if same_version { old.clone() } else { Arc::new(convert::one_from_storage(served, old).await?) };
+        let live = convert::shown(served, old).await?;
+        let same_version = Arc::ptr_eq(&live, old);
         let mut new = (request.make)(Some(&live))?;
         meta::ensure_same(&mut new, served, request.namespace, request.name)?;
         let uid = new.uid();
@@ -239,7 +238,7 @@ impl Registry {
         self.check_change(request, stored, &new, old)?;
         let undo = served.strategy.allocate(cx, &mut new, Some(old)).await?;
         if request.admit {
-            let admitted = self.admit_last(&mut told, served, &mut new, same_version).await;
+            let admitted = self.admit_last(&mut told, served, &mut new).await;
             if let Err(status) = admitted {
                 if let Some(undo) = undo {
                     undo.undo().await;
@@ -262,9 +261,8 @@ impl Registry {
         told: &mut Attributes<'_>,
         served: &Served,
         new: &mut Value,
-        same_version: bool,
     ) -> Result<(), Status> {
-        if !same_version {
+        if !convert::is_shown(served, new) {
             told.object = Some(convert::one_from_storage(served, new).await?);
             return self.admit(told).await;
         }
