@@ -151,12 +151,14 @@ impl<'a> Run<'a, '_> {
     /// all were worked out, even if it is not made.
     fn args(&mut self, call: &'a Call) -> Result<Args<'a>, EvalError> {
         let count = call.args.len();
+        // What several overloads may take is called by all its arguments at once, which the first failure ends.
+        let at_once = count > 2 || call.overload.is_none() && call.function.is_guarded();
         let mut args = Args::new();
         let mut failed = None;
         for (at, arg) in call.args.iter().enumerate() {
             match self.value(arg) {
                 Ok(value) => args.push(value),
-                Err(error @ EvalError::Runtime(_)) if count <= 2 || at + 1 == count => {
+                Err(error @ EvalError::Runtime(_)) if !at_once || at + 1 == count => {
                     failed.get_or_insert(error);
                     args.push(Value::Null);
                 }

@@ -90,11 +90,15 @@ impl Function {
         })
     }
 
+    /// Looks at the types of its values before it is made.
+    pub fn is_guarded(&self) -> bool {
+        matches!(self.style, Style::Guarded)
+    }
+
     /// A call of the one overload that the checker left: values of other types are refused, even where another
     /// overload takes them.
     pub fn call_overload<'a>(&self, overload: &Overload, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-        let guarded = matches!(self.style, Style::Guarded);
-        if guarded && !overload.params.iter().zip(args).all(|(of, value)| is_of(value, of)) {
+        if self.is_guarded() && !overload.params.iter().zip(args).all(|(of, value)| is_of(value, of)) {
             return Err(self.no_overload(args));
         }
         self.call(args)
