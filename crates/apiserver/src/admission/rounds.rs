@@ -32,8 +32,8 @@ impl Memory {
 }
 
 impl Rounds {
-    /// True if the chain is to run (again).
-    pub fn next(&mut self) -> bool {
+    /// True if the chain is to run once more.
+    pub fn another(&mut self) -> bool {
         let more = self.again && !self.second;
         self.second |= more;
         more
@@ -87,10 +87,10 @@ mod tests {
         rounds.changed("A");
         rounds.called("A", "two");
         rounds.end("A", Some(&before));
-        assert!(rounds.next());
+        assert!(rounds.another());
         rounds.begin("A", Some(&before));
         assert!(rounds.is_due("A", "one") && !rounds.is_due("A", "two"));
-        assert!(!rounds.next(), "never a third round");
+        assert!(!rounds.another(), "never a third round");
         // Somebody else's change makes all due.
         rounds.begin("A", Some(&after));
         assert!(rounds.is_due("A", "two"));
@@ -101,6 +101,6 @@ mod tests {
         let mut rounds = Rounds::default();
         rounds.called("A", "one");
         rounds.end("A", None);
-        assert!(!rounds.next());
+        assert!(!rounds.another());
     }
 }

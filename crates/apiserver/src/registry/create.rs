@@ -66,7 +66,7 @@ impl Registry {
                     plugin.mutate(attributes).await?;
                 }
             }
-            if !attributes.rounds.next() {
+            if !attributes.rounds.another() {
                 return Ok(());
             }
         }

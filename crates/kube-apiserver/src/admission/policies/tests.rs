@@ -233,7 +233,7 @@ async fn a_policy_that_asks_for_it_is_asked_again_after_others() {
             let data = a.object.as_mut().unwrap().as_map_or_make().get_mut("data").unwrap();
             data.as_map_or_make().insert("z", "z");
         }
-        assert!(a.rounds.next());
+        assert!(a.rounds.another());
         plugin.mutate(&mut a).await.unwrap();
         assert_eq!(a.object.unwrap().str_at(&["data", "n"]), want);
     }

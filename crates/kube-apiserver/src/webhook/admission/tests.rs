@@ -115,7 +115,7 @@ async fn create(plugin: &dyn Plugin, object: Json, dry_run: bool) -> Result<(Jso
         rounds: apiserver::admission::Rounds::default(),
     };
     plugin.mutate(&mut a).await?;
-    while a.rounds.next() {
+    while a.rounds.another() {
         plugin.mutate(&mut a).await?;
     }
     plugin.validate(&a).await?;
