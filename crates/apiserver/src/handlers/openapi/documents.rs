@@ -166,8 +166,18 @@ async fn forget(documents: Weak<Documents>) {
         tick.tick().await;
         match documents.upgrade() {
             Some(documents) if documents.sweep(Instant::now()) => {}
-            _ => return,
+            _ => break,
         }
+    }
+    give_back_memory();
+}
+
+/// Making documents takes many times what is kept of them, and glibc would hold on to that memory.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
