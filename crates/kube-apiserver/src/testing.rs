@@ -1,5 +1,5 @@
-//! A small store of objects for unit tests of authorizers, admission plugins and endpoints. No strategies, no
-//! resource versions that mean anything.
+//! A small store of objects for unit tests of authorizers, admission plugins and endpoints, and what else such tests
+//! make. No strategies, no resource versions that mean anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +12,16 @@ use apiserver::resource::{Change, Object, Objects, Preconditions};
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt as _};
 use parking_lot::Mutex;
+
+/// The PEM text of a new certificate, of an authority or of nobody in particular.
+pub fn certificate(is_authority: bool) -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.b".to_owned()]).unwrap();
+    if is_authority {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    params.self_signed(&key).unwrap().pem()
+}
 
 type Key = (GroupResource, String, String);
 

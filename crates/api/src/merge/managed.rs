@@ -214,6 +214,6 @@ fn same_without(a: &Value, b: &Value) -> bool {
     top && {
         let (a, b) = (metadata(a).unwrap_or(&NONE), metadata(b).unwrap_or(&NONE));
         let count = |m: &Map| m.keys().filter(|k| !skipped(k)).count();
-        count(&a) == count(&b) && a.iter().all(|(k, v)| skipped(k) || b.get(k) == Some(v))
+        count(a) == count(b) && a.iter().all(|(k, v)| skipped(k) || b.get(k) == Some(v))
     }
 }

@@ -161,7 +161,8 @@ impl Record {
     ) -> Result<http::Request<Body>, Status> {
         let is_object = matches!(info.verb.as_str(), "create" | "update");
         let is_other = matches!(info.verb.as_str(), "patch" | "delete" | "deletecollection");
-        if !info.is_resource || !is_object && !(is_other && self.0.level >= Level::Request) {
+        let is_wanted = is_object || is_other && self.0.level >= Level::Request;
+        if !info.is_resource || !is_wanted {
             return Ok(request);
         }
         let (head, given) = request.into_parts();

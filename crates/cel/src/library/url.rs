@@ -103,15 +103,11 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Host and port, without their colon.
+/// Host and port, without their colon. A colon within brackets is an address's.
 fn split_port(host: &str) -> (&str, &str) {
+    let is_whole = |name: &str| !name.starts_with('[') || name.ends_with(']');
     match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|c| c.is_ascii_digit())
-                && !(name.starts_with('[') && !name.ends_with(']')) =>
-        {
-            (name, port)
-        }
+        Some((name, port)) if is_whole(name) && port.bytes().all(|c| c.is_ascii_digit()) => (name, port),
         _ => (host, ""),
     }
 }

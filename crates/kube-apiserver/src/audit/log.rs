@@ -120,7 +120,7 @@ fn put_away_before(path: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
             all.push((when.timestamp(), folder.join(name)));
         }
     }
-    all.sort_by(|a, b| b.0.cmp(&a.0));
+    all.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
     Ok(all)
 }
 

@@ -7,7 +7,7 @@ use apiserver::request::UserInfo;
 use super::fields::Fields;
 use super::{Needs, of};
 use crate::allocators::context;
-use crate::testing::value;
+use crate::testing::{certificate, value};
 
 struct Row {
     path: String,
@@ -17,7 +17,8 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let text = include_str!("../../tests/data/minimal.jsonl");
+    let authority = serde_json::Value::String(certificate(true)).to_string();
+    let text = include_str!("../../tests/data/minimal.jsonl").replace("\"<certificate>\"", &authority);
     let parse = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
     text.lines()
         .map(parse)

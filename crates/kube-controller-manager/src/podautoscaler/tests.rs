@@ -139,7 +139,7 @@ fn averages_ask_for_pods() {
 fn what_stops_a_look_has_upstreams_words() {
     let none = pods("");
     let error = look(&none, 1).by_pods(samples("a=1"), Goal::Average(1)).unwrap_err();
-    assert_eq!(error, UsageError::NoPods);
+    assert_eq!(error, UsageError::EmptySelection);
     let pending = pods("ap");
     let error = look(&pending, 1).by_pods(samples("a=1"), Goal::Average(1)).unwrap_err();
     assert_eq!(error.to_string(), "did not receive metrics for targeted pods (pods might be unready)");
@@ -148,7 +148,7 @@ fn what_stops_a_look_has_upstreams_words() {
     assert_eq!(error.to_string(), "missing request for cpu in container c of Pod b");
     let known = pods("a");
     let error = look(&known, 1).by_pods(samples("z=1"), Goal::Utilization(1)).unwrap_err();
-    assert_eq!(error, UsageError::NoMatch);
+    assert_eq!(error, UsageError::Unmatched);
 }
 
 #[test]

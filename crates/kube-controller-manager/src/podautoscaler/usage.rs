@@ -66,13 +66,13 @@ pub struct Proposal {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
     #[error("no pods returned by selector while calculating replica count")]
-    NoPods,
+    EmptySelection,
     #[error("did not receive metrics for targeted pods (pods might be unready)")]
-    NoSamples,
+    Unmeasured,
     #[error("missing request for {resource} in container {container} of Pod {pod}")]
-    NoRequest { resource: String, container: String, pod: String },
+    Unrequested { resource: String, container: String, pod: String },
     #[error("no metrics returned matched known pods")]
-    NoMatch,
+    Unmatched,
 }
 
 /// The pods of a target, seen through one metric.
@@ -108,12 +108,12 @@ impl<'a> Look<'a> {
     /// What an average over the pods asks for.
     pub fn by_pods(&self, mut samples: Samples, goal: Goal) -> Result<Proposal, UsageError> {
         if self.pods.is_empty() {
-            return Err(UsageError::NoPods);
+            return Err(UsageError::EmptySelection);
         }
         let groups = self.group(&samples);
         samples.retain(|pod, _| !groups.ignored.contains(&&**pod) && !groups.unready.contains(&&**pod));
         if samples.is_empty() {
-            return Err(UsageError::NoSamples);
+            return Err(UsageError::Unmeasured);
         }
         let requests = match goal {
             Goal::Utilization(_) => self.requests()?,
@@ -212,7 +212,7 @@ impl<'a> Look<'a> {
         let of = |pod: &'a Arc<Pod>| {
             let name = pod.metadata.name.as_str();
             pod.requests(resource, self.container).map(|sum| (name, sum)).map_err(|container| {
-                UsageError::NoRequest {
+                UsageError::Unrequested {
                     resource: resource.into(),
                     container: container.into(),
                     pod: name.into(),
@@ -246,7 +246,7 @@ fn ratio(samples: &Samples, requests: &BTreeMap<&str, i64>, goal: Goal) -> Resul
             let known = || samples.iter().filter_map(|(pod, s)| Some((s.value, *requests.get(&**pod)?)));
             let (used, requested) = known().fold((0, 0), |(u, r), (used, request)| (u + used, r + request));
             if requested == 0 {
-                return Err(UsageError::NoMatch);
+                return Err(UsageError::Unmatched);
             }
             let percent = i32::try_from(used * 100 / requested).unwrap_or(i32::MAX);
             let average = used / known().count() as i64;

@@ -104,17 +104,8 @@ fn wrong_with(block: &pki::Block) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::value;
+    use crate::testing::{certificate, value};
     use serde_json::json;
-
-    fn certificate(ca: bool) -> String {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec!["a.b".to_owned()]).unwrap();
-        if ca {
-            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        }
-        params.self_signed(&key).unwrap().pem()
-    }
 
     fn said(check: impl FnOnce(&mut ErrorList)) -> Vec<String> {
         let mut errors = ErrorList::new();
