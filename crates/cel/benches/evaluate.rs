@@ -59,8 +59,5 @@ fn main() {
             assert!(environment.compile(source).is_ok());
         }
     }
-    println!(
-        "{{\"ns\": {}, \"expr\": \"compile\"}}",
-        (cpu() - start) / rounds / EXPRESSIONS.len() as u128
-    );
+    println!("{{\"ns\": {}, \"expr\": \"compile\"}}", (cpu() - start) / rounds / EXPRESSIONS.len() as u128);
 }

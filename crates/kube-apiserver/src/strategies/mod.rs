@@ -117,7 +117,9 @@ fn others(group: &str, resource: &str) -> Option<Arc<dyn Strategy>> {
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => admission::MUTATING_POLICY,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => admission::VALIDATING_POLICY,
         ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings") => admission::MUTATING_BINDING,
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => admission::VALIDATING_BINDING,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => {
+            admission::VALIDATING_BINDING
+        }
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => flowcontrol::FLOW_SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => flowcontrol::PRIORITY_LEVEL,
         ("scheduling.k8s.io", "priorityclasses") => flowcontrol::PRIORITY_CLASS,
