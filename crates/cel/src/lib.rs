@@ -33,6 +33,7 @@ mod parse;
 mod schema;
 mod types;
 mod value;
+mod words;
 
 pub use environment::{Builder, Environment, Program};
 pub use error::{CompileErrors, EvalError, Issue};
@@ -40,3 +41,4 @@ pub use library::authorizer::{AccessRequest, Authorizer, Decision, ResourceTarge
 pub use schema::{Field, Kind, ListKind, Object, Schema, escape, unescape};
 pub use types::{Opaque, Type};
 pub use value::{Budget, CostRange, Instance, List, Map, Str, Timestamp, Value, Variables};
+pub use words::is_reserved;

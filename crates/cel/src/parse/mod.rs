@@ -8,6 +8,7 @@ mod tests;
 
 use crate::ast::{Ast, Entry, Expr, Id, Init, Item, Node};
 use crate::value::Value;
+use crate::words;
 use lexer::{Kind, Token};
 
 /// A fault at a byte offset; None: of the text as a whole.
@@ -22,25 +23,6 @@ const MAX_CODE_POINTS: usize = 100_000;
 const MAX_NESTING: usize = 250;
 /// Nodes from the root to a leaf: what checker and evaluator walk recursively.
 const MAX_DEPTH: u16 = 400;
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 /// What can be expected where an expression begins, in the order of the messages; the marked ones only at some places.
 const EXPECTED: [&str; 20] = [
     "'['",
@@ -497,7 +479,7 @@ impl Parser<'_> {
         }
         let name = self.next();
         let text = format!("{prefix}{}", self.text(name));
-        let reserved = RESERVED.contains(&self.text(name));
+        let reserved = words::is_keyword(self.text(name));
         let call = self.eat("(");
         let args = call.map(|open| self.args().map(|args| (open.start, args))).transpose()?;
         if reserved {

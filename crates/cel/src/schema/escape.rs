@@ -1,34 +1,11 @@
 //! Property names as identifiers of the language: `a.b-c` is `a__dot__b__dash__c`, `namespace` is `__namespace__`.
 
-/// Words that the language keeps for itself.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::words::is_reserved;
 
 /// The identifier for a word of the language; None for any other. Upstream lets expressions name such fields as they
 /// are, too.
 pub(super) fn reserved(word: &str) -> Option<String> {
-    RESERVED.contains(&word).then(|| format!("__{word}__"))
+    is_reserved(word).then(|| format!("__{word}__"))
 }
 
 /// The identifier for a property; None where the name cannot be reached by an expression.
@@ -76,7 +53,7 @@ pub fn unescape(name: &str) -> Option<String> {
             "dot" => out.push('.'),
             "dash" => out.push('-'),
             "slash" => out.push('/'),
-            word if RESERVED.contains(&word) && word.len() + 4 == name.len() => out.push_str(word),
+            word if is_reserved(word) && word.len() + 4 == name.len() => out.push_str(word),
             _ => return None,
         }
         rest = &inside[end + 2..];

@@ -154,8 +154,8 @@ impl Controller {
         let resource = resource.ok_or_else(|| unknown(format!("no matches for kind {:?}", object.kind)))?;
         let value = self.metrics.of_object(namespace, &resource, &object.name, &source.metric).await;
         let value = value.map_err(|e| {
-            let of = format!("{} {namespace} {}/{e}", object.kind, object.name);
-            unknown(format!("unable to get metric {name}: {of}"))
+            let of = format!("{} {namespace}/{}", object.kind, object.name);
+            unknown(format!("unable to get metric {name} on {of}: {e}"))
         })?;
         let metric = format!("{} metric {name}", object.kind);
         let (replicas, current) = by_target(source, &look, value, found.scale.status.replicas)

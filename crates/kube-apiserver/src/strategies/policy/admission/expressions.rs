@@ -83,34 +83,10 @@ pub(super) fn variables(
     }
 }
 
-const RESERVED: [&str; 22] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "",
-];
-
 fn is_identifier(name: &str) -> bool {
     let word = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !RESERVED.contains(&name)
+    let begins_well = name.starts_with(|c: char| !c.is_ascii_digit());
+    begins_well && name.chars().all(word) && !cel::is_reserved(name)
 }
 
 #[cfg(test)]
